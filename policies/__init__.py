@@ -1,0 +1,1 @@
+"""What an auditor signs: roles, service requests, bases. Data, no code."""

@@ -1,0 +1,1 @@
+"""The way out: request, principal, grant, leaf, rows, answer."""

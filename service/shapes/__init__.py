@@ -1,0 +1,1 @@
+"""What an answer looks like: JSON, CSV, Arrow, Parquet. Values in, bytes out."""

@@ -1,0 +1,73 @@
+"""What the store needs of the world, as Protocols: keys wrapped, objects kept, time told.
+
+Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Kek(Protocol):
+    """The key-encryption key: it wraps and unwraps and never leaves its keeper."""
+
+    def wrap(self, secret: bytes, context: bytes) -> bytes:
+        """Return ``secret`` (at most 4,096 bytes) wrapped and bound to ``context``.
+
+        Raises:
+            KekError: The keeper does not answer or refuses.
+        """
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """Return what was wrapped.
+
+        Raises:
+            KekError: Another key, another context, changed bytes, or no answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """``length`` bytes at ``offset`` of the object called ``name``."""
+
+    name: str
+    offset: int
+    length: int
+
+
+class Objects(Protocol):
+    """Immutable objects, named once. Nothing is ever listed."""
+
+    is_local: bool
+    """Whether a range costs microseconds (a folder), so that nobody needs to await it."""
+
+    def put(self, name: str, body: bytes | memoryview) -> None:
+        """Keep ``body`` as ``name``, durably, before returning.
+
+        Raises:
+            ObjectError: The name is taken, the disk is full, or the keeper does not answer.
+        """
+
+    def get(self, name: str) -> bytes:
+        """Return the whole object. Raises ObjectError where it is missing."""
+
+    def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range, in order. Raises ObjectError for any missing byte."""
+
+    async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range without holding the event loop."""
+
+    def delete(self, name: str) -> None:
+        """Remove the object; one that is not there is no error."""
+
+
+class Clock(Protocol):
+    """Tells the time; the only door to it."""
+
+    def now(self) -> float:
+        """Return seconds since 1970-01-01T00:00Z."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
