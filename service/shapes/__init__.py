@@ -1,1 +1,1 @@
-"""What an answer looks like: JSON, CSV, Arrow, Parquet. Values in, bytes out."""
+"""Answers as bytes: one module per media type. Values in, bytes out; no network, key or clock."""
