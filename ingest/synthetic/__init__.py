@@ -6,6 +6,7 @@ only, never a key. Every meter point is of a range of its own (see `homes`).
 """
 
 from ingest.synthetic.days import Span, span
-from ingest.synthetic.homes import Home, homes, street, together
+from ingest.synthetic.homes import Home, homes
+from ingest.synthetic.streets import street, together
 
 __all__ = ["Home", "Span", "homes", "span", "street", "together"]

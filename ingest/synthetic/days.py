@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import calendar
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +105,3 @@ def _slot(
 
 def _rests(day: date) -> bool:
     return day.weekday() >= SATURDAY or (day.month, day.day) in BANK_HOLIDAYS
-
-
-def day_before(day: date) -> date:
-    """Return yesterday."""
-    return day - timedelta(days=1)

@@ -49,7 +49,8 @@ def gaps(rng: np.random.Generator, half_hours: int, *, each: bool) -> list[Gap]:
     """Return the gaps of one home, in order and apart; one of ``each`` fate, or as drawn."""
     count = len(Fate) if each else int(rng.poisson(2.6 * half_hours / 19_000))
     fates = np.arange(count) if each else rng.integers(0, len(Fate), count)
-    lengths = np.clip(rng.lognormal(2.6, 1.3, count), 1, min(LONGEST, half_hours // (4 * count + 1)))
+    longest = min(LONGEST, half_hours // (4 * count + 1))
+    lengths = np.clip(rng.lognormal(2.6, 1.3, count), 1, longest)
     # One stretch of the span for each gap, so that no two of them touch.
     edge = (np.arange(count) + rng.uniform(0.05, 0.6, count)) * half_hours / max(count, 1)
     return [
@@ -66,52 +67,57 @@ def whole(energy: NDArray[np.float32], pulse: int = 1) -> NDArray[np.uint16]:
     return (np.diff(counted, prepend=0) * pulse).clip(0, HIGHEST).astype(np.uint16)
 
 
-def deliver(reads: Sequence[Reads], holes: Sequence[Gap], first: int) -> tuple[MeterDays, ...]:
-    """Return the deliveries of one home whose first UTC day is ``first``: one, or two if any is late.
+def history(reads: Sequence[Reads], holes: Sequence[Gap], first: int) -> MeterDays:
+    """Return the first delivery of one home whose first UTC day is ``first``.
 
-    ``reads`` stand in the order of their registers. The second delivery says nothing of any
-    half-hour but those that it fills or corrects.
+    ``reads`` stand in the order of their registers.
     """
-    history, late = [], []
-    for read in reads:
-        energy, states = read.energy.copy(), np.ones(len(read.energy), np.uint8)
-        for gap in holes:
-            _silence(energy, states, gap)
-        history.append((energy, states))
-    for read in reads:
-        energy = np.full(len(read.energy), MISSING, np.uint16)
-        states = np.zeros(len(read.energy), np.uint8)
-        for gap in holes:
-            if gap.fate in (Fate.LATE, Fate.CORRECTED):
-                energy[gap.start : gap.end] = read.energy[gap.start : gap.end]
-                states[gap.start : gap.end] = State.MEASURED
-        late.append((energy, states))
-    parts = (_rows(reads, history, first), _rows(reads, late, first))
-    return parts if len(parts[1]) else parts[:1]
+    energy = np.concatenate([read.energy for read in reads]).reshape(len(reads), -1)
+    states = np.full(energy.shape, State.MEASURED, np.uint8)
+    for gap in holes:
+        here = slice(gap.start, gap.end)
+        if gap.fate in (Fate.LATE, Fate.LOST):
+            energy[:, here], states[:, here] = MISSING, State.NOTHING
+        else:
+            usual = _usual(energy, gap.start)
+            energy[:, here] = usual[:, np.arange(gap.start, gap.end) % DAY_SLOTS]
+            states[:, here] = State.ESTIMATED
+    return _rows(reads, energy, states, first)
 
 
-def _silence(energy: NDArray[np.uint16], states: NDArray[np.uint8], gap: Gap) -> None:
-    """Write over ``gap`` what the first delivery knew of it: nothing, or the home's usual day."""
-    here = slice(gap.start, gap.end)
-    if gap.fate in (Fate.LATE, Fate.LOST):
-        energy[here], states[here] = MISSING, State.NOTHING
-        return
-    slots = np.arange(gap.start, gap.end)
-    week = energy[max(gap.start - 28 * DAY_SLOTS, 0) // DAY_SLOTS * DAY_SLOTS :][: 28 * DAY_SLOTS]
-    known = np.ma.masked_equal(week.reshape(-1, DAY_SLOTS), MISSING)
-    usual = np.rint(known.mean(0).filled(0)).astype(np.uint16)
-    energy[here], states[here] = usual[slots % DAY_SLOTS], State.ESTIMATED
+def late(reads: Sequence[Reads], holes: Sequence[Gap], first: int) -> MeterDays | None:
+    """Return the second delivery: what it fills or corrects and nothing else; None if nothing."""
+    coming = [gap for gap in holes if gap.fate in (Fate.LATE, Fate.CORRECTED)]
+    if not coming:
+        return None
+    energy = np.full((len(reads), len(reads[0].energy)), MISSING, np.uint16)
+    states = np.zeros(energy.shape, np.uint8)
+    for gap in coming:
+        here = slice(gap.start, gap.end)
+        energy[:, here] = [read.energy[here] for read in reads]
+        states[:, here] = State.MEASURED
+    return _rows(reads, energy, states, first)
+
+
+def _usual(energy: NDArray[np.uint16], before: int) -> NDArray[np.uint16]:
+    """Return [registers, 48]: the usual day of the four weeks before, or of the span's first."""
+    start = max(before // DAY_SLOTS - 28, 0) * DAY_SLOTS
+    weeks = energy[:, start : start + 28 * DAY_SLOTS].reshape(len(energy), -1, DAY_SLOTS)
+    known = weeks != MISSING
+    total = np.where(known, weeks, 0).sum(1, np.uint32)
+    return np.asarray(total // np.maximum(known.sum(1), 1), np.uint16)
 
 
 def _rows(
     reads: Sequence[Reads],
-    values: Sequence[tuple[NDArray[np.uint16], NDArray[np.uint8]]],
+    energy: NDArray[np.uint16],
+    states: NDArray[np.uint8],
     first: int,
 ) -> MeterDays:
     """Return the rows that say something of at least one half-hour."""
-    days = len(reads[0].energy) // DAY_SLOTS
-    energy = np.concatenate([each for each, _ in values]).reshape(-1, DAY_SLOTS)
-    states = np.concatenate([each for _, each in values]).reshape(-1, DAY_SLOTS)
+    days = energy.shape[1] // DAY_SLOTS
+    energy, states = energy.reshape(-1, DAY_SLOTS), states.reshape(-1, DAY_SLOTS)
+    says = np.asarray(states.any(1), np.bool_)
     part = MeterDays(
         tuple(read.mpxn for read in reads),
         np.repeat(np.arange(len(reads), dtype=np.int32), days),
@@ -120,5 +126,4 @@ def _rows(
         energy,
         states,
     )
-    says = states.any(1)
     return part if says.all() else part.take(says)

@@ -36,8 +36,8 @@ def load(
     whim *= np.float32(9 + 5 * home.people)
     whim += np.float32(16 + 6 * home.people)
     whim += sky.dark * np.float32(18 + 10 * home.people)
-    whim += sky.cold * np.float32(1.1)  # pumps, airers, a plug-in heater
-    whim *= (home.present[span.rest] * home.lively[:, None]).ravel()[span.wall]
+    whim += sky.cold * np.float32(1.9)  # pumps, airers, a plug-in heater
+    whim *= home.up.ravel()[span.wall]
     used += whim
 
     if fit.heating is Heating.HEAT_PUMP:
@@ -71,7 +71,8 @@ def _fridge(rng: np.random.Generator, half_hours: int) -> Floats:
     watts = rng.uniform(70, 130)
     edge = np.arange(TILE + 1) * 30.0
     ran = edge // period * runs + np.minimum(edge % period, runs)
-    return np.resize((np.diff(ran) / 60 * watts).astype(np.float32), half_hours)
+    tile = (np.diff(ran) / 60 * watts).astype(np.float32)
+    return np.tile(tile, half_hours // TILE + 1)[:half_hours]
 
 
 def _heat_pump(rng: np.random.Generator, sky: Weather, span: Span, home: Household) -> Floats:

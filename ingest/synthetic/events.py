@@ -96,9 +96,13 @@ class Burst:
         size = self._low[kind] + self._more[kind] * rng.random(len(kind))
         size *= (home.lively[day] > 0) & (at >= 0)
         at = np.maximum(at, 0)  # in summer the first local hour lies before the span: size 0
-        later = size * self._tail[kind]
-        length = span.half_hours + 1
-        taken = np.bincount(at, size, length) + np.bincount(at + 1, later, length)
+        lasting = np.flatnonzero(self._tail[kind])
+        later = size[lasting] * self._tail[kind[lasting]]
+        taken = np.bincount(
+            np.concatenate((at, at[lasting] + 1)),
+            np.concatenate((size, later)),
+            span.half_hours + 1,
+        )
         return taken[: span.half_hours].astype(np.float32)
 
 

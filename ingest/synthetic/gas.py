@@ -24,7 +24,7 @@ def burnt(rng: np.random.Generator, span: Span, sky: Weather, home: Household) -
     heat *= 0.55 + np.float32(0.9) * rng.random(span.half_hours, np.float32)
     heat[heat < 12] = 0  # noqa: PLR2004 - a boiler that would only just light stays off
     heat += _BURST.draw(rng, span, home)
-    return np.minimum(heat, np.float32(BOILER))
+    return np.asarray(np.minimum(heat, np.float32(BOILER)), np.float32)
 
 
 def _heating(home: Household) -> Floats:

@@ -54,6 +54,7 @@ class Household:
         present: float32[2, 48], share of them up and in, by local half-hour, on workdays and on
             days of rest.
         lively: float32[days + 1], how much each local day sees of them; 0 while they are away.
+        up: float32[days + 1, 48], both together, day by day: nobody rises by the same clock daily.
     """
 
     people: int
@@ -63,11 +64,19 @@ class Household:
     shift: int
     present: Floats = field(repr=False)
     lively: Floats = field(repr=False)
+    up: Floats = field(repr=False)
+
+    def leave(self, start: int, days: int) -> None:
+        """Have nobody in for ``days`` local days from ``start`` on."""
+        self.lively[start : start + days] = 0
+        self.up[start : start + days] = 0
 
 
 PLAIN = Fittings(Heating.GAS, 0.0, 1)
+PEOPLE = np.cumsum((0.3, 0.34, 0.16, 0.14))  # share of homes of one, two, three, four; then five
+LATER = np.arange(-1, 3)  # half-hours by which a day may run later than the template
 CAST: Mapping[int, tuple[Fittings, bool]] = {  # number: fittings, whether there is a car
-    **{number: (PLAIN, False) for number in range(7)},
+    **dict.fromkeys(range(7), (PLAIN, False)),
     7: (Fittings(Heating.GAS, 3.6, 10), True),
     8: (Fittings(Heating.STORAGE, 0.0, 1), False),
     9: (Fittings(Heating.HEAT_PUMP, 4.2, 1), False),
@@ -86,25 +95,30 @@ def fittings(rng: np.random.Generator, number: int) -> tuple[Fittings, bool]:
 
 def household(rng: np.random.Generator, span: Span, *, car: bool) -> Household:
     """Return the people of one home, with one empty fortnight (or as much as the span holds)."""
-    people = int(rng.choice(5, p=(0.3, 0.34, 0.16, 0.14, 0.06))) + 1
+    people = int(np.searchsorted(PEOPLE, rng.random())) + 1
     shift = int(rng.integers(-2, 4))
     lively = rng.lognormal(-0.03, 0.25, span.days + 1).astype(np.float32)
     for start, nights in _absences(rng, span.days):
         lively[start : start + nights] = 0
+    present = _present(shift, float(rng.beta(0.9, 1.3)))
+    later = np.clip(np.arange(DAY_SLOTS) - LATER[:, None], 0, DAY_SLOTS - 1)
+    up = present[:, later][span.rest, rng.integers(0, len(LATER), span.days + 1)]
+    up *= lively[:, None]
     return Household(
         people,
         car,
         bool(rng.random() < 0.35),  # noqa: PLR2004 - share
         float(8 + 4 * people + 18 * rng.random()),
         shift,
-        _present(shift, float(rng.beta(0.9, 1.3))),
+        present,
         lively,
+        up,
     )
 
 
 def _absences(rng: np.random.Generator, days: int) -> list[tuple[int, int]]:
     """Return (local day, days): an empty fortnight, and a few weekends or short trips."""
-    fortnight = (int(rng.integers(0, max(days - 14, 1))), 14)
+    fortnight = (int(rng.integers(days // 10, max(days * 9 // 10 - 14, days // 10 + 1))), 14)
     trips = rng.integers(0, days, int(rng.poisson(days / 90)))
     return [fortnight, *((int(day), int(rng.integers(1, 4))) for day in trips)]
 
@@ -121,4 +135,4 @@ def _present(shift: int, by_day: float) -> Floats:
     work = between(13.5, 45.5, 1.2) * (1 - out)
     rest = between(16, 46.5, 2.2) * (1 - 0.35 * between(21, 32, 2.5))
     evening = 1 + 0.5 * between(36, 44, 2)
-    return (np.clip(np.stack((work, rest)), 0.02, 1) * evening).astype(np.float32)
+    return (np.clip(np.stack((work, rest)), 0.04, 1) * evening).astype(np.float32)
