@@ -1,0 +1,141 @@
+"""Signed tokens opened: the one place where bytes of a stranger become claims.
+
+    token      at most 4,096 characters: base64url "." base64url "." base64url
+    header     {"alg", "typ", "kid"} and nothing else: no crit, b64, jwk, jku, x5c, zip
+    claims     one JSON object, no name twice in any object, no NaN
+
+Every byte before the signature check is the attacker's, so the form is checked here first and
+strictly, and joserfc is handed the key that *we* chose for the ``kid``. Whatever is wrong, the
+caller hears one word of it: `BadTokenError`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Collection
+from typing import Any, NoReturn
+
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from joserfc.jws import JWSRegistry
+
+from store.errors import MeterkeepError
+
+Claims = dict[str, Any]
+ALGORITHMS = ("EdDSA", "Ed25519")  # RFC 8037's name and RFC 9864's for the same signature
+MOST = 4_096  # characters of a token
+_FORM = re.compile(r"([A-Za-z0-9_-]{1,512})\.([A-Za-z0-9_-]{1,3400})\.([A-Za-z0-9_-]{1,128})\Z")
+_HEADER = {"alg", "typ", "kid"}
+_WORD = re.compile(r"[\x21-\x7e]{1,128}\Z")
+
+
+class BadTokenError(MeterkeepError):
+    """A token or assertion proves nothing. Ask for another one.
+
+    The message names the check that failed, never a value of the token.
+    """
+
+    code = "invalid_token"
+
+
+def open_signed(
+    token: str, keys: Callable[[str, Claims], OKPKey | None], types: Collection[str | None]
+) -> Claims:
+    """Return the claims of ``token``, its form and signature checked; their meaning is not.
+
+    Args:
+        token: A JWS in compact form, as it came.
+        keys: Finds the key that must have signed, from the ``kid`` (empty where there is none) and
+            the claims, which nobody should believe yet.
+        types: What ``typ`` may be; None where it may be absent.
+
+    Raises:
+        BadTokenError: Anything else than a well-formed token that this key signed.
+    """
+    form = _FORM.match(token)
+    if len(token) > MOST or form is None:
+        _bad("it is not a signed token")
+    header = _object(form[1])
+    algorithm, kid = header.get("alg"), header.get("kid", "")
+    if not header.keys() <= _HEADER or header.get("typ") not in types:
+        _bad("its header is not one of ours")
+    if algorithm not in ALGORITHMS or not isinstance(kid, str):
+        _bad("its algorithm is not one of ours")
+    claims = _object(form[2])
+    key = keys(kid, claims)
+    if key is None or not _verified(algorithm, key, form):
+        _bad("its signature is not by a key that we know")
+    return claims
+
+
+def sign(header: Claims, claims: Claims, key: OKPKey) -> str:
+    """Return a compact JWS of ``claims`` signed with ``key``, whose ``alg`` the header names."""
+    pieces = [json.dumps(part, separators=(",", ":")).encode() for part in (header, claims)]
+    signed = b".".join(_encoded(piece) for piece in pieces)
+    signature = JWSRegistry.algorithms[header["alg"]].sign(signed, key)
+    return (signed + b"." + _encoded(signature)).decode()
+
+
+def word(claims: Claims, name: str) -> str:
+    """Return the claim ``name``: 1 to 128 visible ASCII characters. Raises BadTokenError."""
+    value = claims.get(name)
+    if not isinstance(value, str) or not _WORD.match(value):
+        _bad(f"its `{name}` is missing or malformed")
+    return value
+
+
+def second(claims: Claims, name: str) -> int:
+    """Return the claim ``name``, a time in whole seconds since 1970. Raises BadTokenError."""
+    value = claims.get(name)
+    if type(value) is not int or not 0 <= value < 2**40:
+        _bad(f"its `{name}` is missing or no time in seconds")
+    return value
+
+
+def _verified(algorithm: str, key: OKPKey, form: re.Match[str]) -> bool:
+    try:
+        if key.curve_name != "Ed25519":
+            return False
+        signed = form.string[: form.end(2)].encode()
+        return JWSRegistry.algorithms[algorithm].verify(signed, _decoded(form[3]), key)
+    except (JoseError, ValueError, TypeError):
+        return False
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        _bad("it is not base64url")
+
+
+def _encoded(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(_decoded(text), object_pairs_hook=_unique, parse_constant=_constant)
+    except (ValueError, RecursionError):
+        _bad("it does not hold JSON, or a name stands twice")
+    if not isinstance(value, dict):
+        _bad("it does not hold a JSON object")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _constant(_name: str) -> NoReturn:
+    raise ValueError
+
+
+def _bad(what: str) -> NoReturn:
+    raise BadTokenError(f"the token is refused: {what}")
