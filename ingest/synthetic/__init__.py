@@ -6,7 +6,8 @@ only, never a key. Every meter point is of a range of its own (see `homes`).
 """
 
 from ingest.synthetic.days import Span, span
+from ingest.synthetic.facts import Story, story
 from ingest.synthetic.homes import Home, homes
 from ingest.synthetic.streets import street, together
 
-__all__ = ["Home", "Span", "homes", "span", "street", "together"]
+__all__ = ["Home", "Span", "Story", "homes", "span", "story", "street", "together"]

@@ -31,6 +31,11 @@ class MeterPoints:
     export: Mpxn | None = field(repr=False)
     gas: Mpxn | None = field(repr=False)
 
+    @property
+    def all(self) -> tuple[Mpxn, ...]:
+        """Those that the home has."""
+        return tuple(p for p in (self.electricity, self.export, self.gas) if p is not None)
+
 
 def meter_points(seed: int, number: int, *, solar: bool, gas: bool) -> MeterPoints:
     """Return the meter points of home ``number`` of street ``seed``."""
