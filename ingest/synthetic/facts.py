@@ -3,16 +3,16 @@
 The first homes are cast, so that each answer and each refusal has one to try it on:
 
     home  who may read what
-    0     the adviser: 13 months, half-hourly; its supplier too, by opt-in
+    0     the adviser: all months, half-hourly; its supplier too, by opt-in
     1     the adviser's consent has expired
     2     the adviser's consent was withdrawn
     3     the adviser: days, no finer
     4     nobody has consent
     5     the people changed; the adviser: what the present ones used
-    6     the supplier changed half-way; the adviser: 13 months, half-hourly
+    6     the supplier changed half-way; the adviser: all months, half-hourly
     7     panels and a car; the adviser: import, export and gas
     8     its people opted out of daily reads by their supplier
-    9..   three of five homes: the adviser, 13 months, half-hourly
+    9..   three of five homes: the adviser, all months, half-hourly
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ADVISER, SUPPLIER, OTHER_SUPPLIER = "adviser", "supplier", "other-supplier"
 EXPORT_SUPPLIER, NETWORK = "export-supplier", "network"
 AUDITOR, CONSENT_MANAGER = "auditor", "consent-manager"
 
-EXPIRED, WITHDRAWN, DAYS_ONLY, WITHOUT, SWITCHED, OPTED_OUT = 1, 2, 3, 4, 6, 8
+OPTED_IN, EXPIRED, WITHDRAWN, DAYS_ONLY, WITHOUT, SWITCHED, OPTED_OUT = 0, 1, 2, 3, 4, 6, 8
 PURPOSE = "energy_advice"
 EARLIER = 2 * 365 * DAY_SLOTS  # half-hours by which registrations are older than the reads
 
@@ -130,6 +130,11 @@ def story(homes: Sequence[Home], span: Span, today: date) -> Story:
     )  # fmt: skip
 
 
+def supplier(number: int) -> str:
+    """Return the key of the supplier that home ``number`` has at the end."""
+    return SUPPLIER if number % 3 == 0 else OTHER_SUPPLIER
+
+
 def switch(span: Span) -> int:
     """Return the half-hour, a local midnight, at which home `SWITCHED` changes its supplier."""
     return span.start + int(span.midnight[max(span.days * 5 // 8, 1)])
@@ -137,19 +142,16 @@ def switch(span: Span) -> int:
 
 def _registrations(home: Home, span: Span) -> Iterator[Registration]:
     begin = span.start - EARLIER
-    first, second = (SUPPLIER, OTHER_SUPPLIER) if home.number % 3 else (OTHER_SUPPLIER, SUPPLIER)
-    if home.number == 0:
-        first = SUPPLIER
-    points = home.points
+    points, last = home.points, supplier(home.number)
     for mpxn, role in ((points.electricity, "IS"), (points.gas, "GS")):
         if mpxn is None:
             continue
         if home.number == SWITCHED:
             change = switch(span)
-            yield Registration(mpxn, first, role, "domestic", begin, change)
-            yield Registration(mpxn, second, role, "domestic", change, None)
+            yield Registration(mpxn, OTHER_SUPPLIER, role, "domestic", begin, change)
+            yield Registration(mpxn, last, role, "domestic", change, None)
         else:
-            yield Registration(mpxn, first, role, "domestic", begin, None)
+            yield Registration(mpxn, last, role, "domestic", begin, None)
     if points.export is not None:
         yield Registration(points.export, EXPORT_SUPPLIER, "ES", "domestic", begin, None)
     for mpxn in (points.electricity, points.export):
@@ -176,11 +178,15 @@ def _consents(home: Home, span: Span, today: date) -> Iterator[Consent]:
 
 
 def _choices(home: Home) -> Iterator[Choice]:
-    """Yield what the people of a home told the supplier they have at the end."""
+    """Yield what the people of a home told the supplier that they have at the end.
+
+    A notice allows days a week after it was given, so the demo also has people who opted in.
+    """
+    choice = {OPTED_IN: "opt-in", SWITCHED: "opt-in", OPTED_OUT: "opt-out"}
     for mpxn in (home.points.electricity, home.points.gas):
         if mpxn is None:
             continue
-        if home.number == 0:
-            yield Choice(mpxn, SUPPLIER, "PT30M", "opt-in")
-        elif home.number == OPTED_OUT:
-            yield Choice(mpxn, SUPPLIER, "P1D", "opt-out")
+        party = supplier(home.number)
+        yield Choice(mpxn, party, "P1D", choice.get(home.number, "notice"))
+        if home.number == OPTED_IN:
+            yield Choice(mpxn, party, "PT30M", "opt-in")
