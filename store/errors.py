@@ -46,7 +46,9 @@ class MalformedMpxnError(InputError):
     code = "malformed_mpxn"
 
     def __init__(self) -> None:
-        super().__init__("not an MPAN (13 digits, the last a check digit) nor an MPRN (1-10 digits)")
+        super().__init__(
+            "not an MPAN (13 digits, the last a check digit) nor an MPRN (1-10 digits)"
+        )
 
 
 class MalformedReadError(InputError):
@@ -82,7 +84,9 @@ class NewerStoreError(StoreError):
     code = "newer_store"
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"the store has schema {found}, newer than this program: upgrade Meterkeep")
+        super().__init__(
+            f"the store has schema {found}, newer than this program: upgrade Meterkeep"
+        )
 
 
 class CatalogueError(StoreError):

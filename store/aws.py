@@ -1,0 +1,153 @@
+"""The keepers on AWS: KMS for the KEK, S3 for objects. Written with boto3, read with obstore.
+
+Endpoint, region and credentials come the AWS way (`AWS_ENDPOINT_URL`, `AWS_REGION` ..).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import boto3
+import obstore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from store.errors import KekError, ObjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from store.ports import Range
+
+_CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 4},
+    connect_timeout=5,
+    read_timeout=30,
+    request_checksum_calculation="when_required",
+)
+AT_ONCE = 16  # ranges asked for at once by a caller that waits
+
+
+class KmsKek:
+    """A KEK that never leaves AWS KMS; see `ports.Kek`.
+
+    The context goes to KMS as its encryption context and, since keepers may join contexts
+    carelessly, its digest lies inside what is wrapped too (`envelope.bind`).
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._kms = boto3.client("kms", config=_CONFIG)
+        self.calls = 0
+
+    def wrap(self, secret: bytes, context: bytes) -> bytes:
+        """Return ``secret`` wrapped by KMS and bound to ``context``."""
+        self.calls += 1
+        try:
+            answer = self._kms.encrypt(
+                KeyId=self._key, Plaintext=secret, EncryptionContext={"meterkeep": context.hex()}
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise KekError(_saying("KMS", error)) from None
+        return bytes(answer["CiphertextBlob"])
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """Return what was wrapped; raises KekError for another key or context, or no answer."""
+        self.calls += 1
+        try:
+            answer = self._kms.decrypt(
+                KeyId=self._key,
+                CiphertextBlob=wrapped,
+                EncryptionContext={"meterkeep": context.hex()},
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise KekError(_saying("KMS", error)) from None
+        return bytes(answer["Plaintext"])
+
+
+class S3Objects:
+    """Objects of one bucket, below one prefix; see `ports.Objects`."""
+
+    is_local = False
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self._bucket, self._prefix = bucket, prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._s3 = boto3.client("s3", config=_CONFIG)
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        self._ranges = S3Store(
+            bucket,
+            endpoint=endpoint,
+            region=self._s3.meta.region_name,
+            virtual_hosted_style_request=endpoint is None,
+            client_options={"allow_http": endpoint is not None, "timeout": "30s"},
+        )
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+
+    def put(self, name: str, body: bytes | memoryview) -> None:
+        """Keep ``body`` as ``name``; a name that is taken is refused by S3 itself."""
+        try:
+            self._s3.put_object(
+                Bucket=self._bucket, Key=self._prefix + name, Body=bytes(body), IfNoneMatch="*"
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectError(_saying("S3", error)) from None
+
+    def get(self, name: str) -> bytes:
+        """Return the whole object."""
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            return answer["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectError(_saying("S3", error)) from None
+
+    def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range, in order, some at once."""
+        return list(self._pool.map(self._get, ranges))
+
+    async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range, all at once, without holding the event loop."""
+        return list(await asyncio.gather(*(self._get_async(part) for part in ranges)))
+
+    def _get(self, part: Range) -> bytes:
+        try:
+            found = obstore.get_range(
+                self._ranges, self._prefix + part.name, start=part.offset, length=part.length
+            )
+        except (BaseError, OSError) as error:
+            raise ObjectError(_saying("S3", error)) from None
+        return _whole(bytes(found), part)
+
+    async def _get_async(self, part: Range) -> bytes:
+        try:
+            found = await obstore.get_range_async(
+                self._ranges, self._prefix + part.name, start=part.offset, length=part.length
+            )
+        except (BaseError, OSError) as error:
+            raise ObjectError(_saying("S3", error)) from None
+        return _whole(bytes(found), part)
+
+    def delete(self, name: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        try:
+            self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectError(_saying("S3", error)) from None
+
+
+def _whole(found: bytes, part: Range) -> bytes:
+    if len(found) != part.length:
+        raise ObjectError("an object is shorter than the catalogue says")
+    return found
+
+
+def _saying(who: str, error: Exception) -> str:
+    """Return the kind of a failure; its text may hold names and is kept out."""
+    code = type(error).__name__
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", code)
+    return f"{who} refused or did not answer ({code})"

@@ -1,0 +1,344 @@
+"""The catalogue: which files are live, which batch belongs to which commit. No key, no plaintext.
+
+    PENDING --commit--> LIVE --compaction--> DEAD --sweep--> gone
+       +----sweep----> DOOMED ----sweep----> gone
+
+A batch is reserved, its files are named as pending, their bytes are put; then one transaction takes
+the reservation away and makes them live. Sweep takes an expired reservation away first, so a slow
+writer's commit fails whole instead of half.
+
+    run, 40 bytes                       in pages of at most 96, sorted by subject
+    offset  size  field
+    0       16    subject
+    16      6     offset of its first box in the file, little-endian
+    22      2     boxes, little-endian
+    24      16    SHA-256/16 of its boxes, in order
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import LargeBinary, Select, bindparam, delete, func, insert, select, update
+
+from store import tables
+from store.database import MOST_ROWS
+from store.envelope import BOX_SIZE
+from store.errors import CommitConflictError, InputError, TamperedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from store.database import Database
+    from store.ports import Clock
+    from store.reads import Register, Window
+
+RUN_SIZE = 40  # bytes
+RUNS_PER_PAGE = 96  # so that a page stays within one page of SQLite's
+LEASE = 3_600.0  # seconds a batch may take from its reservation to its commit
+
+
+class FileState(IntEnum):
+    """Where a file is in its life."""
+
+    PENDING = 0
+    LIVE = 1
+    DEAD = 2
+    DOOMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One subject's boxes in one file."""
+
+    subject: bytes
+    offset: int
+    rows: int
+    digest: bytes
+
+    def encode(self) -> bytes:
+        """Return the 40 bytes of the run index."""
+        return (
+            self.subject + self.offset.to_bytes(6, "little")
+            + self.rows.to_bytes(2, "little") + self.digest
+        )  # fmt: skip
+
+    @classmethod
+    def decode(cls, entry: bytes) -> Run:
+        """Return the run of 40 bytes."""
+        return cls(
+            entry[:16], int.from_bytes(entry[16:22], "little"),
+            int.from_bytes(entry[22:24], "little"), entry[24:],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that is written and not yet live.
+
+    Attributes:
+        name: Its object name.
+        runs: Its run index, sorted by subject.
+        body: Its bytes.
+    """
+
+    name: str
+    register: Register
+    month: int
+    level: int
+    rows: int
+    runs: tuple[Run, ...] = field(repr=False)
+    body: memoryview = field(repr=False)
+
+    @property
+    def index(self) -> bytes:
+        """The run index, all of it."""
+        return b"".join(run.encode() for run in self.runs)
+
+    @property
+    def index_digest(self) -> bytes:
+        """SHA-256 over the run index."""
+        return hashlib.sha256(self.index).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A file that the catalogue holds."""
+
+    id: int
+    name: str
+    register: int
+    month: int
+    level: int
+    rows: int
+    size: int
+    low: bytes
+    high: bytes
+    index_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """One subject's run, and the file in which it lies."""
+
+    name: str
+    register: int
+    month: int
+    run: Run
+
+    @property
+    def length(self) -> int:
+        """Bytes of the run."""
+        return self.run.rows * BOX_SIZE
+
+
+def find_run(page: bytes, subject: bytes) -> Run | None:
+    """Return the run of ``subject`` in a page of the index, or None."""
+    at = page.find(subject)
+    while at % RUN_SIZE and at >= 0:
+        at = page.find(subject, at + 1)
+    return Run.decode(page[at : at + RUN_SIZE]) if at >= 0 else None
+
+
+class Catalogue:
+    """What is live. Functions that take a connection run in the caller's transaction."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._commits: dict[int, int] = {}
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def reserve(self) -> int:
+        """Reserve a batch number for LEASE seconds, durably."""
+        head = tables.head
+        with self._database.write() as connection:
+            connection.execute(update(head).values(batch=head.c.batch + 1))
+            batch: int = connection.execute(select(head.c.batch)).scalar_one()
+            connection.execute(
+                insert(tables.batches), {"batch": batch, "expires": self._clock.now() + LEASE}
+            )
+        return batch
+
+    def register(self, batch: int, files: Sequence[NewFile]) -> None:
+        """Note ``files`` as pending under ``batch``, with their run indexes, before they are put."""
+        now = self._clock.now()
+        for file in files:
+            with self._database.write() as connection:
+                index = file.index
+                row = {
+                    "name": file.name, "state": FileState.PENDING, "register": file.register,
+                    "month": file.month, "level": file.level, "low": file.runs[0].subject,
+                    "high": file.runs[-1].subject, "rows": file.rows, "size": len(file.body),
+                    "index_digest": file.index_digest, "batch": batch, "since": now,
+                }  # fmt: skip
+                inserted = connection.execute(insert(tables.files), row)
+                identity = inserted.inserted_primary_key[0]  # type: ignore[index]
+                pages = [
+                    {"file": identity, "first": index[at : at + 16],
+                     "page": index[at : at + RUN_SIZE * RUNS_PER_PAGE]}
+                    for at in range(0, len(index), RUN_SIZE * RUNS_PER_PAGE)
+                ]  # fmt: skip
+                connection.execute(insert(tables.runs), pages[:MOST_ROWS])
+
+    def publish(self, connection: Connection, batch: int, files: int) -> None:
+        """Make the ``files`` pending files of ``batch`` live, in the caller's transaction.
+
+        Raises:
+            CommitConflictError: The reservation was swept away, or a file is not there.
+        """
+        taken = connection.execute(delete(tables.batches).where(tables.batches.c.batch == batch))
+        table = tables.files
+        shown = connection.execute(
+            update(table)
+            .where(table.c.batch == batch, table.c.state == FileState.PENDING)
+            .values(state=FileState.LIVE, since=self._clock.now())
+        )
+        if taken.rowcount != 1 or shown.rowcount != files:
+            raise CommitConflictError("the batch took longer than its lease and was swept away")
+
+    def next_commit(self, connection: Connection) -> int:
+        """Return the next commit number; the head row stays locked until the transaction ends."""
+        head = tables.head
+        connection.execute(update(head).values(commit=head.c.commit + 1))
+        number: int = connection.execute(select(head.c.commit)).scalar_one()
+        return number
+
+    def retire(self, connection: Connection, files: Sequence[int]) -> None:
+        """Take live files out, because others now hold their rows.
+
+        Raises:
+            CommitConflictError: One is not live any more: somebody else compacted it first.
+        """
+        table = tables.files
+        retired = connection.execute(
+            update(table)
+            .where(table.c.id.in_(files), table.c.state == FileState.LIVE)
+            .values(state=FileState.DEAD, since=self._clock.now())
+        )
+        if retired.rowcount != len(files):
+            raise CommitConflictError("another compaction took these files first")
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    @staticmethod
+    def newest(connection: Connection) -> int:
+        """Return the newest commit number; 0 in an empty store."""
+        number: int = connection.execute(select(tables.head.c.commit)).scalar_one()
+        return number
+
+    @staticmethod
+    def commit_at(connection: Connection, at: float) -> int:
+        """Return the newest commit that stood at time ``at``; 0 where there was none."""
+        table = tables.commits
+        query = select(func.max(table.c.number)).where(table.c.at <= at)
+        return connection.execute(query).scalar() or 0
+
+    @staticmethod
+    def runs_of(
+        connection: Connection, subject: bytes, registers: Iterable[int], window: Window
+    ) -> list[FoundRun]:
+        """Return every live run of ``subject`` in the months that ``window`` touches."""
+        months = window.months
+        asked = {
+            "registers": list(registers), "first": months[0], "last": months[-1],
+            "subject": subject,
+        }  # fmt: skip
+        return [
+            FoundRun(name, register, month, run)
+            for name, register, month, page in connection.execute(_RUNS_OF, asked)
+            if (run := find_run(page, subject)) is not None
+        ]
+
+    def commits_of(self, connection: Connection, batches: Iterable[int]) -> dict[int, int]:
+        """Return the commit number of each batch; what is committed never changes, so it is kept.
+
+        Raises:
+            TamperedError: A live row names a batch that was never committed.
+        """
+        known = self._commits
+        asked = [batch for batch in batches if batch not in known]
+        if asked:
+            table = tables.commits
+            query = select(table.c.batch, table.c.number).where(table.c.batch.in_(asked))
+            known.update((batch, number) for batch, number in connection.execute(query))
+            if any(batch not in known for batch in asked):
+                raise TamperedError("batch", "a live row names a batch that was never committed")
+        return known
+
+    @staticmethod
+    def reverted(connection: Connection, as_of: int) -> set[int]:
+        """Return the commits that are left out of answers as of commit ``as_of``."""
+        table = tables.reverts
+        query = select(table.c.commit).where(table.c.by <= as_of)
+        return set(connection.execute(query).scalars())
+
+    @staticmethod
+    def live(connection: Connection) -> Iterator[LiveFile]:
+        """Yield every live file, by register, month and level."""
+        t = tables.files
+        query = (
+            select(t.c.id, t.c.name, t.c.register, t.c.month, t.c.level, t.c.rows, t.c.size,
+                   t.c.low, t.c.high, t.c.index_digest)
+            .where(t.c.state == FileState.LIVE)
+            .order_by(t.c.register, t.c.month, t.c.level, t.c.id)
+        )  # fmt: skip
+        for row in connection.execute(query):
+            yield LiveFile(*row)
+
+    @staticmethod
+    def index_of(connection: Connection, file: LiveFile) -> list[Run]:
+        """Return the whole run index of a file.
+
+        Raises:
+            TamperedError: It is not the index that was committed.
+        """
+        table = tables.runs
+        query = select(table.c.page).where(table.c.file == file.id).order_by(table.c.first)
+        index = b"".join(connection.execute(query).scalars())
+        if hashlib.sha256(index).digest() != file.index_digest:
+            raise TamperedError("index", "a file's run index is not the one that was committed")
+        return [Run.decode(index[at : at + RUN_SIZE]) for at in range(0, len(index), RUN_SIZE)]
+
+    def revert(self, connection: Connection, number: int, entry: bytes) -> int:
+        """Leave commit ``number`` out of every later answer. Returns the commit that says so.
+
+        Raises:
+            InputError: There is no such commit of reads, or it is left out already.
+        """
+        c, r = tables.commits, tables.reverts
+        batch = connection.execute(select(c.c.batch).where(c.c.number == number)).scalar()
+        if batch is None:
+            raise InputError("there is no commit of reads with this number", code="unknown_commit")
+        if connection.execute(select(r.c.by).where(r.c.commit == number)).scalar() is not None:
+            raise InputError("this commit is left out already", code="already_reverted")
+        by = self.next_commit(connection)
+        connection.execute(insert(r), {"commit": number, "by": by})
+        row = {"number": by, "at": self._clock.now(), "days": 0, "reads": 0, "entry": entry}
+        connection.execute(insert(c), row)
+        return by
+
+
+def _runs_of() -> Select[tuple[str, int, int, bytes]]:
+    f, r, inner = tables.files, tables.runs, tables.runs.alias()
+    subject = bindparam("subject", type_=LargeBinary)
+    page = select(func.max(inner.c.first)).where(inner.c.file == f.c.id, inner.c.first <= subject)
+    return (
+        select(f.c.name, f.c.register, f.c.month, r.c.page)
+        .join_from(f, r, (r.c.file == f.c.id) & (r.c.first == page.correlate(f).scalar_subquery()))
+        .where(
+            f.c.register.in_(bindparam("registers", expanding=True)),
+            f.c.month.between(bindparam("first"), bindparam("last")),
+            f.c.state == FileState.LIVE,
+            f.c.low <= subject,
+            f.c.high >= subject,
+        )
+    )
+
+
+_RUNS_OF = _runs_of()

@@ -1,0 +1,139 @@
+"""One door to the database, SQLite or PostgreSQL: `read` is one snapshot, `write` one transaction.
+
+A reader sees one moment. A writer is alone on SQLite from its first word (BEGIN IMMEDIATE), and
+locks the head row on PostgreSQL where it must be. Durable means committed: SQLite runs in WAL mode
+with synchronous=FULL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import create_engine, event, insert
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from store.errors import CatalogueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Table
+
+MOST_ROWS = 5_000  # rows one transaction may write, so that answers never wait behind an ingest
+Item = TypeVar("Item")
+PATIENCE = 20.0  # seconds a writer waits for its turn
+
+
+class Database:
+    """Connections to one catalogue.
+
+    Attributes:
+        is_local: SQLite: a statement costs microseconds, and one process serves.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.is_local = parsed.get_backend_name() == "sqlite"
+        if self.is_local:
+            self._reader = self._writer = _sqlite(url)
+        else:
+            engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=False)
+            self._writer = engine
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield a connection whose statements all see one moment."""
+        with _translated(), self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Yield a connection whose statements are committed together, or not at all.
+
+        Raises:
+            CatalogueError: Locked for longer than PATIENCE, full, or gone. Nothing was committed.
+        """
+        with _translated(), self._writer.connect() as connection:
+            if self.is_local:
+                _begin_immediate(connection)
+            yield connection
+            connection.commit()
+
+    def close(self) -> None:
+        """Let every connection go."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 0.0, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is said below, never guessed by the driver
+        for pragma in (
+            "busy_timeout=5000",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "secure_delete=ON",
+            "cache_size=-32000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA busy_timeout=0")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get("immediate"):
+            connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms."""
+    connection.execution_options(immediate=True)
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except DBAPIError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.0005)
+        else:
+            return
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error, IntegrityError):
+            raise  # a broken rule of the schema is for the caller to understand
+        kind = type(error.orig).__name__
+        raise CatalogueError(
+            f"the catalogue's database refused ({kind}): is it running, reachable, and is there "
+            "room on its disk? Nothing was changed by this step"
+        ) from error
+
+
+def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert ``rows``, letting those stand that are there already. Returns how many are new."""
+    if connection.dialect.name == "sqlite":
+        return connection.execute(insert(table).prefix_with("OR IGNORE"), rows).rowcount
+    return connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows).rowcount
+
+
+def portions(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """Yield ``items`` in tuples of at most ``size``: no statement grows with the fleet."""
+    rest = iter(items)
+    while portion := tuple(islice(rest, size)):
+        yield portion

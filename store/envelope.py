@@ -1,0 +1,169 @@
+"""Sealing: box v1 and its AAD, wrapped keys and their check values. Bytes in, bytes out.
+
+    box, 146 bytes
+    offset  size  field
+    0       2     day, uint16 little-endian, UTC days since 1970-01-01
+    2       4     batch, uint32 little-endian
+    6       4     dek, uint32 little-endian: which of the subject's DEKs
+    10      12    states (see `block`)
+    22      12    nonce
+    34      112   AES-256-GCM of the block (96) with its tag (16)
+
+    AAD of a box, 71 bytes
+    0       16    "meterkeep box v1"
+    16      16    store id
+    32      1     register number
+    33      16    subject
+    49      22    the box's own first 22 bytes: day, batch, dek, states
+
+A row moved to another day, batch, register, subject or store does not open. Nonces are drawn here
+and nowhere else, from the operating system; a seed never governs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+
+from store.block import BLOCK_SIZE, STATES_SIZE
+from store.errors import InputError, KekError, TamperedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEY_SIZE = 32  # bytes
+NONCE_SIZE = 12  # bytes
+TAG_SIZE = 16  # bytes
+HEAD_SIZE = 10 + STATES_SIZE  # bytes: day, batch, dek, states
+SEALED_AT = HEAD_SIZE + NONCE_SIZE
+BOX_SIZE = SEALED_AT + BLOCK_SIZE + TAG_SIZE  # bytes: 146
+CHECK_SIZE = 16  # bytes
+
+
+def fields(*parts: bytes) -> bytes:
+    """Return ``parts`` joined so that no two lists give the same bytes: each behind its length."""
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+
+def row_aad(store: bytes, register: int, subject: bytes) -> bytes:
+    """Return the part of a box's AAD that all rows of one subject and register share."""
+    return b"meterkeep box v1" + store + bytes([register]) + subject
+
+
+def seal(dek: AESGCM, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list[bytes]:
+    """Return one box for each head, sealing 96 bytes of ``blocks`` after the other.
+
+    Args:
+        dek: The subject's key, ready for use.
+        aad: `row_aad` of these rows.
+        heads: day, batch, dek, states of each row; 22 bytes.
+        blocks: 96 x len(heads) bytes.
+    """
+    drawn = os.urandom(NONCE_SIZE * len(heads))
+    encrypt = dek.encrypt
+    boxes = []
+    at = draw = 0
+    for head in heads:
+        nonce = drawn[draw : (draw := draw + NONCE_SIZE)]
+        boxes.append(
+            head + nonce + encrypt(nonce, blocks[at : (at := at + BLOCK_SIZE)], aad + head)
+        )
+    return boxes
+
+
+def unseal(dek: AESGCM, aad: bytes, boxes: bytes, starts: Sequence[int]) -> bytes:
+    """Return the blocks of the boxes that begin at ``starts``, 96 bytes each, in that order.
+
+    Raises:
+        TamperedError: A box was changed, moved, or sealed under another key. Nothing is returned.
+    """
+    decrypt = dek.decrypt
+    try:
+        return b"".join(
+            [
+                decrypt(
+                    boxes[at + HEAD_SIZE : at + SEALED_AT],
+                    boxes[at + SEALED_AT : at + BOX_SIZE],
+                    aad + boxes[at : at + HEAD_SIZE],
+                )
+                for at in starts
+            ]
+        )
+    except (InvalidTag, ValueError):
+        raise TamperedError("box", "a sealed row does not open: changed, moved or rolled") from None
+
+
+def cipher(key: bytes) -> AESGCM:
+    """Return ``key`` (32 bytes) ready to seal and open."""
+    return AESGCM(key)
+
+
+def new_key() -> bytes:
+    """Return a fresh key from the operating system."""
+    return os.urandom(KEY_SIZE)
+
+
+def wrap(key: AESGCM, secret: bytes, context: bytes) -> bytes:
+    """Return nonce | ciphertext | tag of ``secret``, bound to ``context``."""
+    nonce = os.urandom(NONCE_SIZE)
+    return nonce + key.encrypt(nonce, secret, context)
+
+
+def unwrap(key: AESGCM, wrapped: bytes, context: bytes, what: str) -> bytes:
+    """Return what `wrap` was given. Raises TamperedError(``what``) if anything was changed."""
+    try:
+        return key.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], context)
+    except (InvalidTag, ValueError):
+        raise TamperedError(what, f"a wrapped {what} does not open in its place") from None
+
+
+def bind(secret: bytes, context: bytes) -> bytes:
+    """Return ``secret`` with the digest of ``context`` behind it, for a KEK to wrap.
+
+    A keeper may join its context carelessly; the digest inside what it wraps cannot be confused.
+    """
+    return secret + hashlib.sha256(context).digest()
+
+
+def unbind(bound: bytes, context: bytes) -> bytes:
+    """Return the secret of `bind`. Raises KekError where it was bound to another context."""
+    secret, digest = bound[:-32], bound[-32:]
+    if not hmac.compare_digest(digest, hashlib.sha256(context).digest()):
+        raise KekError("a key opened that belongs to another place of the store")
+    return secret
+
+
+def check_value(dek: bytes, store: bytes, number: int) -> bytes:
+    """Return 16 bytes that commit to ``dek``: no ciphertext opens to two histories."""
+    message = b"meterkeep dek v1" + store + number.to_bytes(4, "big")
+    return hmac.digest(dek, message, "sha256")[:CHECK_SIZE]
+
+
+def tag(key: bytes, purpose: bytes, text: str) -> bytes:
+    """Return HMAC-SHA256 of ``text`` for one ``purpose``: 32 bytes that do not tell the text."""
+    return hmac.digest(key, fields(purpose, text.encode()), "sha256")
+
+
+def conceal(key: bytes, text: bytes, party: bytes) -> bytes:
+    """Return ``text`` under AES-SIV for ``party``: the same each time, different between parties."""
+    return AESSIV(key).encrypt(text, [b"meterkeep mp v1", party])
+
+
+def reveal(key: bytes, concealed: bytes, party: bytes) -> bytes:
+    """Return the text of `conceal`. Raises InputError where it was not made for this party."""
+    try:
+        return AESSIV(key).decrypt(concealed, [b"meterkeep mp v1", party])
+    except (InvalidTag, ValueError):
+        raise InputError(
+            "this meter_point was not issued to you: look it up again", code="unknown_meter_point"
+        ) from None
+
+
+def run_digest(boxes: bytes | memoryview) -> bytes:
+    """Return SHA-256/16 of one subject's boxes in a file, in order."""
+    return hashlib.sha256(boxes).digest()[:16]

@@ -1,0 +1,200 @@
+"""The key register: KEK > key bucket > DEK, the store's own secrets, and who is which subject.
+
+    KEK         wraps bucket keys and secrets     (a key file, AWS KMS)
+    bucket key  wraps the DEKs of the subjects whose first 12 bits it has; made when first needed
+    DEK         seals the meter-days of one subject
+
+A DEK is unwrapped for one request and dropped with it: only bucket keys are kept, for a bounded
+time, so that erasing a subject holds on the next request of every worker.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from store import envelope, tables
+from store.database import insert_absent
+from store.envelope import cipher, fields
+from store.errors import InputError, TamperedError
+from store.reads import Mpxn
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from sqlalchemy.engine import Connection
+
+    from store.database import Database
+    from store.ports import Clock, Kek
+
+BUCKETS = 4_096
+BUCKET_LIFE = 300.0  # seconds a bucket key may be kept unwrapped
+MOST_BUCKETS = 1_024  # bucket keys kept at once
+_MPXN_WIDTH = 13  # bytes; a handle's length does not tell an MPRN's
+
+
+def bucket_of(subject: bytes) -> int:
+    """Return the key bucket of ``subject``: its first 12 bits."""
+    return int.from_bytes(subject[:2], "big") >> 4
+
+
+@dataclass(frozen=True, slots=True)
+class Dek:
+    """One subject's key, open for one request or one batch.
+
+    Attributes:
+        number: Which of the subject's DEKs.
+        key: Ready to seal and open.
+    """
+
+    number: int
+    key: AESGCM = field(repr=False)
+
+
+class Keys:
+    """The key register of one store."""
+
+    def __init__(self, database: Database, kek: Kek, clock: Clock, store: bytes) -> None:
+        self._database, self._kek, self._clock = database, kek, clock
+        self._store = store
+        self._buckets: dict[tuple[int, int], tuple[float, AESGCM]] = {}
+        self._secrets: dict[tuple[str, int], bytes] = {}
+
+    # ---- the store's own secrets -------------------------------------------------------------
+
+    def secret(self, name: str, generation: int = 1) -> bytes:
+        """Return 32 bytes (64 for ``handle``) kept for one purpose, made when first asked for."""
+        known = self._secrets.get((name, generation))
+        if known is not None:
+            return known
+        context = fields(b"meterkeep secret v1", self._store, name.encode(), bytes([generation]))
+        table = tables.secrets
+        query = select(table.c.wrapped).where(
+            table.c.name == name, table.c.generation == generation
+        )
+        with self._database.read() as connection:
+            wrapped = connection.execute(query).scalar()
+        if wrapped is None:
+            fresh = envelope.new_key() + (envelope.new_key() if name == "handle" else b"")
+            sealed = self._kek.wrap(envelope.bind(fresh, context), context)
+            with self._database.write() as connection:
+                insert_absent(
+                    connection,
+                    table,
+                    [{"name": name, "generation": generation, "wrapped": sealed,
+                      "created": self._clock.now()}],
+                )  # fmt: skip
+                wrapped = connection.execute(query).scalar_one()
+        secret = envelope.unbind(self._kek.unwrap(wrapped, context), context)
+        self._secrets[name, generation] = secret
+        return secret
+
+    def tag(self, mpxn: Mpxn) -> bytes:
+        """Return the 32 bytes under which the catalogue knows ``mpxn``."""
+        return envelope.tag(self.secret("lookup"), b"meterkeep mpxn v1", mpxn.text)
+
+    def handle(self, mpxn: Mpxn, party: str) -> str:
+        """Return the ``mp_..`` by which ``party`` may name ``mpxn`` in a URL."""
+        text = mpxn.text.encode().ljust(_MPXN_WIDTH)
+        concealed = envelope.conceal(self.secret("handle"), text, party.encode())
+        return "mp_" + base64.urlsafe_b64encode(concealed).rstrip(b"=").decode()
+
+    def unhandle(self, handle: str, party: str) -> Mpxn:
+        """Return the meter point of a `handle` made for ``party``.
+
+        Raises:
+            InputError: Not made by this store for this party (code ``unknown_meter_point``).
+        """
+        body = handle.removeprefix("mp_")
+        try:
+            concealed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        except ValueError:
+            concealed = b""
+        # Base64 lets trailing bits vary: one meter point has one handle, so it must come back.
+        text = envelope.reveal(self.secret("handle"), concealed, party.encode())
+        mpxn = Mpxn(text.decode().rstrip())
+        if self.handle(mpxn, party) != handle:
+            raise InputError("this meter_point was not issued to you", code="unknown_meter_point")
+        return mpxn
+
+    # ---- buckets and DEKs --------------------------------------------------------------------
+
+    def _bucket_context(self, bucket: int, generation: int) -> bytes:
+        return fields(
+            b"meterkeep bucket v1", self._store, bucket.to_bytes(2, "big"),
+            generation.to_bytes(4, "big"),
+        )  # fmt: skip
+
+    def _dek_context(self, subject: bytes, number: int, generation: int) -> bytes:
+        return fields(
+            b"meterkeep dek v1", self._store, bucket_of(subject).to_bytes(2, "big"),
+            generation.to_bytes(4, "big"), subject, number.to_bytes(4, "big"),
+        )  # fmt: skip
+
+    def _bucket(self, connection: Connection, bucket: int, generation: int) -> AESGCM:
+        """Return an unwrapped bucket key: from memory, or by one call of the KEK."""
+        now = self._clock.monotonic()
+        known = self._buckets.get((bucket, generation))
+        if known is not None and known[0] > now:
+            return known[1]
+        table = tables.bucket_keys
+        wrapped = connection.execute(
+            select(table.c.wrapped).where(
+                table.c.bucket == bucket, table.c.generation == generation
+            )
+        ).scalar()
+        if wrapped is None:
+            raise TamperedError("bucket", "the key register lacks a bucket key that is in use")
+        context = self._bucket_context(bucket, generation)
+        key = cipher(envelope.unbind(self._kek.unwrap(wrapped, context), context))
+        if len(self._buckets) >= MOST_BUCKETS:
+            self._buckets.pop(next(iter(self._buckets)))
+        self._buckets[bucket, generation] = (now + BUCKET_LIFE, key)
+        return key
+
+    def open_dek(
+        self, connection: Connection, subject: bytes, row: tuple[int, int, bytes, bytes]
+    ) -> Dek:
+        """Return the DEK of a register row (number, generation, wrapped, check).
+
+        Raises:
+            TamperedError: The row belongs to another subject, number or store, or was changed.
+            KekError: The KEK's keeper refuses or does not answer.
+        """
+        number, generation, wrapped, check = row
+        bucket = self._bucket(connection, bucket_of(subject), generation)
+        dek = envelope.unwrap(
+            bucket, wrapped, self._dek_context(subject, number, generation), "dek"
+        )
+        if envelope.check_value(dek, self._store, number) != check:
+            raise TamperedError(
+                "dek", "a key is not the one this subject's reads were sealed under"
+            )
+        return Dek(number, cipher(dek))
+
+    def ensure_buckets(self, buckets: set[int]) -> None:
+        """Make the bucket keys that are missing, each by one call of the KEK."""
+        table = tables.bucket_keys
+        with self._database.read() as connection:
+            present = set(connection.execute(select(table.c.bucket)).scalars())
+        rows = []
+        for bucket in sorted(buckets - present):
+            context = self._bucket_context(bucket, 1)
+            wrapped = self._kek.wrap(envelope.bind(envelope.new_key(), context), context)
+            rows.append({"bucket": bucket, "generation": 1, "wrapped": wrapped})
+        if rows:
+            with self._database.write() as connection:
+                insert_absent(connection, table, rows)
+
+    def new_dek(self, connection: Connection, subject: bytes) -> tuple[Dek, dict[str, object]]:
+        """Return a fresh DEK of ``subject`` and the register row that keeps it."""
+        generation, number, dek = 1, 1, envelope.new_key()
+        bucket = self._bucket(connection, bucket_of(subject), generation)
+        wrapped = envelope.wrap(bucket, dek, self._dek_context(subject, number, generation))
+        row: dict[str, object] = {
+            "subject": subject, "number": number, "generation": generation, "wrapped": wrapped,
+            "check": envelope.check_value(dek, self._store, number),
+        }  # fmt: skip
+        return Dek(number, cipher(dek)), row

@@ -1,0 +1,187 @@
+"""Parquet files of sealed rows, and the arithmetic that finds one without reading a footer.
+
+    column   type        stored
+    box      fixed 146   REQUIRED, PLAIN, uncompressed, no dictionary, one v1 page per chunk
+    subject  fixed 16    the box's subject, for every other tool
+    day      date32      equal to the box's day
+    batch    uint32      equal to the box's batch
+    states   fixed 12    equal to the box's states
+
+So value i of n of a chunk lies at ``data_page_offset + total_compressed_size - (n - i) x 146``.
+pyarrow begins a new page at 20,000 rows whatever data_page_size says and the arithmetic would then
+lie: row groups end at 16,384 rows, between two subjects, and every file is checked after writing.
+No key, no plaintext: rows go in and out sealed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store.catalogue import NewFile, Run
+from store.envelope import BOX_SIZE, HEAD_SIZE, run_digest
+from store.errors import StoreError
+from store.reads import Register, month_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+GROUP_ROWS = 16_384  # rows of a row group at most
+PAGE_HEADER = 64  # bytes; a page header of ours takes some 20 to 40
+FORMAT = "1"
+
+BOX = np.dtype([("day", "<u2"), ("batch", "<u4"), ("dek", "<u4"), ("states", "u1", 12),
+                ("nonce", "u1", 12), ("sealed", "u1", 112)])  # fmt: skip
+HEAD = np.dtype([("day", "<u2"), ("batch", "<u4"), ("dek", "<u4"), ("states", "u1", 12)])
+_SCHEMA = pa.schema(
+    [
+        pa.field("box", pa.binary(BOX_SIZE), nullable=False),
+        pa.field("subject", pa.binary(16), nullable=False),
+        pa.field("day", pa.date32(), nullable=False),
+        pa.field("batch", pa.uint32(), nullable=False),
+        pa.field("states", pa.binary(12), nullable=False),
+    ],
+    metadata={"meterkeep.format": FORMAT},
+)
+_BESIDE = ["subject", "day", "batch", "states"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Sealed rows of one register and month, sorted by subject, day, batch.
+
+    Attributes:
+        subjects: The subject of each run, ascending.
+        counts: Rows of each run.
+        boxes: All boxes, one after the other.
+    """
+
+    subjects: Sequence[bytes]
+    counts: Sequence[int]
+    boxes: bytes = field(repr=False)
+
+
+def build(register: Register, month: int, level: int, batch: int, rows: Sealed) -> NewFile:
+    """Return ``rows`` as a Parquet file with its run index; nothing is kept anywhere yet.
+
+    Raises:
+        StoreError: The file's layout does not allow the arithmetic (code ``layout``).
+    """
+    boxes = np.frombuffer(rows.boxes, BOX)
+    subjects = np.repeat(np.frombuffer(b"".join(rows.subjects), "V16"), rows.counts)
+    sink = pa.BufferOutputStream()
+    groups = list(_groups(rows.counts))
+    with pq.ParquetWriter(
+        sink,
+        _SCHEMA,
+        use_dictionary=_BESIDE,
+        compression={"box": "NONE", **dict.fromkeys(_BESIDE, "ZSTD")},
+        write_statistics=["subject", "day"],
+        data_page_version="1.0",
+        data_page_size=1 << 30,
+        max_rows_per_page=GROUP_ROWS + 1,
+        store_schema=False,
+    ) as writer:
+        for start, end in groups:
+            table = _table(boxes[start:end], subjects[start:end])
+            writer.write_table(table, row_group_size=end - start)
+        writer.close()
+    body = sink.getvalue()
+    starts = box_starts(body, groups)
+    runs = tuple(_runs(rows, groups, starts))
+    name = (
+        f"register={register.word}/month={month_name(month)}/"
+        f"L{level}-{batch:08d}-{os.urandom(8).hex()}.parquet"
+    )
+    return NewFile(name, register, month, level, len(boxes), runs, memoryview(body))
+
+
+def read_boxes(body: bytes) -> bytes:
+    """Return every box of a file, in order, by the generic reader."""
+    column = pq.read_table(pa.BufferReader(body), columns=["box"]).column("box")
+    return b"".join(
+        chunk.buffers()[1][chunk.offset * BOX_SIZE : (chunk.offset + len(chunk)) * BOX_SIZE]
+        for chunk in column.chunks
+    )
+
+
+def read_states(body: bytes) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Return the days (int32[n]) and states (uint8[n, 12]) of a file, without any key."""
+    boxes = np.frombuffer(read_boxes(body), BOX)
+    return boxes["day"].astype(np.int32), boxes["states"]
+
+
+def _table(boxes: NDArray[np.void], subjects: NDArray[np.void]) -> pa.Table:
+    def fixed(array: NDArray[np.generic], width: int) -> pa.Array:
+        buffer = pa.py_buffer(np.ascontiguousarray(array))
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(boxes), [None, buffer])
+
+    return pa.table(
+        [
+            fixed(boxes, BOX_SIZE),
+            fixed(subjects, 16),
+            pa.array(boxes["day"].astype(np.int32)).cast(pa.date32()),
+            pa.array(boxes["batch"]),
+            fixed(boxes["states"], 12),
+        ],
+        schema=_SCHEMA,
+    )
+
+
+def _groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield row groups ``[start, end)`` of at most GROUP_ROWS rows that no run straddles."""
+    start = end = 0
+    for count in counts:
+        if count > GROUP_ROWS:
+            raise StoreError("one subject has more rows a month than a row group holds")
+        if end + count - start > GROUP_ROWS:
+            yield start, end
+            start = end
+        end += count
+    yield start, end
+
+
+def box_starts(body: pa.Buffer, groups: Sequence[tuple[int, int]]) -> list[int]:
+    """Return where the first box of each row group lies; refuse a layout that would lie."""
+    metadata = pq.read_metadata(pa.BufferReader(body))
+    starts = []
+    for number, (start, end) in enumerate(groups):
+        chunk = metadata.row_group(number).column(0)
+        plain = (end - start) * BOX_SIZE
+        header = chunk.total_compressed_size - plain
+        if (
+            chunk.num_values != end - start
+            or chunk.compression != "UNCOMPRESSED"
+            or chunk.has_dictionary_page
+            or not 0 < header <= PAGE_HEADER
+        ):
+            raise StoreError(
+                "the Parquet writer split a page: boxes cannot be found by arithmetic (more than "
+                "16,384 rows in a row group?). Nothing was written",
+                code="layout",
+            )
+        starts.append(chunk.data_page_offset + header)
+    return starts
+
+
+def _runs(rows: Sealed, groups: Sequence[tuple[int, int]], starts: Sequence[int]) -> Iterator[Run]:
+    group = row = 0
+    view = memoryview(rows.boxes)
+    for subject, count in zip(rows.subjects, rows.counts, strict=True):
+        if row >= groups[group][1]:
+            group += 1
+        offset = starts[group] + (row - groups[group][0]) * BOX_SIZE
+        digest = run_digest(view[row * BOX_SIZE : (row + count) * BOX_SIZE])
+        yield Run(subject, offset, count, digest)
+        row += count
+
+
+assert BOX.itemsize == BOX_SIZE  # noqa: S101
+assert HEAD.itemsize == HEAD_SIZE  # noqa: S101

@@ -1,0 +1,152 @@
+"""The embedded keepers: a folder for objects, a file for the KEK, the machine's clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from store.envelope import KEY_SIZE, cipher, new_key, unwrap, wrap
+from store.errors import KekError, ObjectError, TamperedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from store.ports import Range
+
+
+class SystemClock:
+    """The machine's clock; see `ports.Clock`."""
+
+    def now(self) -> float:
+        """Return seconds since 1970-01-01T00:00Z."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+
+class FolderObjects:
+    """Objects as files of one folder; see `ports.Objects`."""
+
+    is_local = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._root = os.fspath(folder) + os.sep
+
+    def put(self, name: str, body: bytes | memoryview) -> None:
+        """Write, sync, then link into place: a name is whole or not there, and never replaced."""
+        path = self._folder / name
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with draft.open("wb") as file:
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(draft, path)
+            finally:
+                draft.unlink(missing_ok=True)
+            self._sync_up(path.parent)
+        except FileExistsError:
+            raise ObjectError("an object of this name exists; names are given once") from None
+        except OSError as error:
+            raise ObjectError(f"the folder refused an object: {error.strerror}") from None
+
+    def _sync_up(self, folder: Path) -> None:
+        # A new directory is an entry of its parent, so every level up to the root is synced.
+        while True:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if folder == self._folder:
+                return
+            folder = folder.parent
+
+    def get(self, name: str) -> bytes:
+        """Return the whole object."""
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError as error:
+            raise ObjectError(f"an object cannot be read: {error.strerror}") from None
+
+    def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range, in order."""
+        return [self._get(part) for part in ranges]
+
+    async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of each range; a local range takes microseconds, so nothing awaits."""
+        return [self._get(part) for part in ranges]
+
+    def _get(self, part: Range) -> bytes:
+        try:
+            descriptor = os.open(self._root + part.name, os.O_RDONLY)
+            try:
+                found = os.pread(descriptor, part.length, part.offset)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise ObjectError(f"an object cannot be read: {error.strerror}") from None
+        if len(found) != part.length:
+            raise ObjectError("an object is shorter than the catalogue says")
+        return found
+
+    def delete(self, name: str) -> None:
+        """Remove the object; one that is not there is no error."""
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise ObjectError(f"an object cannot be removed: {error.strerror}") from None
+
+
+class FileKek:
+    """A KEK kept in a file of 32 bytes, mode 0600; see `ports.Kek`."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            key = path.read_bytes()
+            open_to_others = path.stat().st_mode & 0o077
+        except OSError as error:
+            raise KekError(
+                f"the key file cannot be read ({error.strerror}): set METERKEEP_KEK, or bring the "
+                "file back from its backup"
+            ) from None
+        if len(key) != KEY_SIZE:
+            raise KekError("the key file does not hold 32 bytes")
+        if open_to_others:
+            raise KekError("the key file can be read by others: chmod 600 it")
+        self._key = cipher(key)
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Draw a key into a new file, durably. Raises KekError where one exists."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(descriptor, new_key())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise KekError(f"the key file cannot be made: {error.strerror}") from None
+
+    def wrap(self, secret: bytes, context: bytes) -> bytes:
+        """Return ``secret`` wrapped and bound to ``context``."""
+        return wrap(self._key, secret, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """Return what was wrapped; raises KekError for another key or context."""
+        try:
+            return unwrap(self._key, wrapped, context, "bucket")
+        except TamperedError:
+            raise KekError(
+                "a key does not open: METERKEEP_KEK names another key than the one that made this "
+                "store, or the key register was changed"
+            ) from None

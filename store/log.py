@@ -1,0 +1,244 @@
+"""The log's leaves: written first, durable before anything is answered.
+
+    leaf, at most 65,535 bytes
+    offset  size  field
+    0       1     version, 1
+    1       n     JSON, keys sorted, no blanks: action, at (ms since 1970), commitment (hex),
+                  decision, entry (hex), kind, party, policy (hex)
+
+A leaf holds no personal data and no subject. Who was read, on which basis, stands in the *detail*
+beside it: canonical JSON that can be erased, to which the leaf commits by HMAC-SHA256 under a key
+drawn for this one record. Durable means that the leaf's row is committed: in the transaction of
+what it records (a commit, a fact), or in a group with other callers' leaves (an answer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import insert
+
+from store import tables
+from store.errors import CatalogueError, InputError, MeterkeepError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from store.database import Database
+    from store.ports import Clock
+
+VERSION = 1
+ENTRY_SIZE = 16  # bytes
+LEAF_LIMIT = 65_535  # bytes
+GROUP = 256  # leaves committed together at most
+
+
+class Kind(StrEnum):
+    """What a leaf records."""
+
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    DENIED = "denied"
+    FACT = "fact"
+    INGEST = "ingest"
+    REVERT = "revert"
+    COMPACT = "compact"
+    ERASE = "erase"
+    OPERATE = "operate"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing to record.
+
+    Attributes:
+        kind: What sort of thing.
+        action: The verb: ``read 4.8.1``, ``consent grant``, ``ingest`` ..
+        party: Code of who acted; empty for the operator of this machine.
+        decision: ``allow``, or the refusal's code; empty where nothing was decided.
+        policy: SHA-256 of the policy set that decided; empty where none did.
+        detail: JSON values; what an auditor may see and a customer may have erased.
+    """
+
+    kind: Kind
+    action: str
+    party: str = ""
+    decision: str = ""
+    policy: bytes = b""
+    detail: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def canonical(value: Any) -> bytes:
+    """Return canonical JSON: keys sorted, no blanks, UTF-8 (RFC 8785 for the values used here)."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def commitment(key: bytes, detail: bytes) -> bytes:
+    """Return what a leaf says of its detail: nothing, unless one has the key."""
+    return hmac.digest(key, detail, "sha256")
+
+
+def encode(entry: Entry, identity: bytes, at: float, key: bytes, detail: bytes) -> bytes:
+    """Return the leaf of ``entry``. Raises InputError where it would exceed 65,535 bytes."""
+    leaf = bytes([VERSION]) + canonical(
+        {
+            "action": entry.action,
+            "at": int(at * 1000),
+            "commitment": commitment(key, detail).hex(),
+            "decision": entry.decision,
+            "entry": identity.hex(),
+            "kind": entry.kind.value,
+            "party": entry.party,
+            "policy": entry.policy.hex(),
+        }
+    )
+    if len(leaf) > LEAF_LIMIT:
+        raise InputError("a log leaf holds at most 65,535 bytes", code="too_large")
+    return leaf
+
+
+@dataclass(slots=True)
+class _Waiting:
+    leaf: dict[str, Any]
+    detail: dict[str, Any]
+    also: Callable[[Connection], bool] | None
+    done: Callable[[bool | MeterkeepError], None]
+
+
+class Log:
+    """Writes leaves: in a caller's transaction, or grouped with others' in one of its own."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
+        self._queue: list[_Waiting] = []
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def append(self, connection: Connection, *entries: Entry) -> list[bytes]:
+        """Write leaves in the caller's transaction; returns their entry ids."""
+        rows = [self._rows(entry) for entry in entries]
+        connection.execute(insert(tables.leaves), [leaf for leaf, _ in rows])
+        connection.execute(insert(tables.details), [detail for _, detail in rows])
+        return [leaf["entry"] for leaf, _ in rows]
+
+    def write(self, entry: Entry, also: Callable[[Connection], bool] | None = None) -> bytes:
+        """Write one leaf, grouped with others that wait; returns once it is durable.
+
+        Args:
+            entry: What to record.
+            also: Runs in the same transaction; False from it says that something was used before.
+
+        Returns:
+            The entry id.
+
+        Raises:
+            CatalogueError: The leaf is not durable: do not answer.
+            InputError: ``also`` said False (code ``used_before``); the leaf stands.
+        """
+        future: Future[bool] = Future()
+
+        def done(result: bool | MeterkeepError) -> None:
+            if isinstance(result, MeterkeepError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        identity = self._submit(entry, also, done)
+        return _fresh(identity, future.result())
+
+    async def write_async(
+        self, entry: Entry, also: Callable[[Connection], bool] | None = None
+    ) -> bytes:
+        """Write one leaf without holding the event loop; see `write`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+
+        def settle(result: bool | MeterkeepError) -> None:
+            if future.cancelled():
+                return
+            if isinstance(result, MeterkeepError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        def done(result: bool | MeterkeepError) -> None:
+            loop.call_soon_threadsafe(settle, result)
+
+        identity = self._submit(entry, also, done)
+        return _fresh(identity, await future)
+
+    def close(self) -> None:
+        """Let the writer finish what waits, and stop it."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _rows(self, entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
+        drawn = os.urandom(ENTRY_SIZE + 32)
+        identity, key = drawn[:ENTRY_SIZE], drawn[ENTRY_SIZE:]
+        at, detail = self._clock.now(), canonical(entry.detail)
+        leaf = encode(entry, identity, at, key, detail)
+        return (
+            {"entry": identity, "at": at, "leaf": leaf},
+            {"entry": identity, "key": key, "detail": detail.decode()},
+        )
+
+    def _submit(
+        self,
+        entry: Entry,
+        also: Callable[[Connection], bool] | None,
+        done: Callable[[bool | MeterkeepError], None],
+    ) -> bytes:
+        leaf, detail = self._rows(entry)
+        with self._wake:
+            if self._closing:
+                raise CatalogueError("the log is closed: nothing is answered any more")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+            self._queue.append(_Waiting(leaf, detail, also, done))
+            self._wake.notify()
+        identity: bytes = leaf["entry"]
+        return identity
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue:
+                    if self._closing:
+                        return
+                    self._wake.wait()
+                group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+            results: list[bool | MeterkeepError]
+            try:
+                results = list(self._commit(group))
+            except MeterkeepError as error:
+                results = [error] * len(group)
+            except Exception as error:  # noqa: BLE001 - a waiting caller must hear of anything
+                results = [CatalogueError(f"the log refused ({type(error).__name__})")] * len(group)
+            for waiting, result in zip(group, results, strict=True):
+                waiting.done(result)
+
+    def _commit(self, group: list[_Waiting]) -> list[bool]:
+        with self._database.write() as connection:
+            connection.execute(insert(tables.leaves), [w.leaf for w in group])
+            connection.execute(insert(tables.details), [w.detail for w in group])
+            return [w.also is None or w.also(connection) for w in group]
+
+
+def _fresh(identity: bytes, fresh: bool) -> bytes:
+    if not fresh:
+        raise InputError("this was used before: make a new one", code="used_before")
+    return identity

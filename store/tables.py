@@ -1,0 +1,253 @@
+"""The catalogue's tables. What each column means stands here; how they change, in `migrations`.
+
+Times are seconds since 1970 (UTC), half-hours and days are numbers (see `reads`), identifiers of
+16 bytes are random. No table holds a meter point or an energy in plaintext.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite counts rows only in a column that it calls INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+head = Table(  # one row: what every commit locks
+    "head",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("store", LargeBinary, nullable=False),  # 16 bytes, random, in every AAD
+    Column("commit", BigInteger, nullable=False),  # the newest commit number; 0 when empty
+    Column("batch", BigInteger, nullable=False),  # the newest batch number ever reserved
+    Column("moves", BigInteger, nullable=False),  # counts move-ins and erasures
+)
+
+batches = Table(  # reserved and not yet committed: the right to commit, taken away by sweep
+    "batches",
+    metadata,
+    Column("batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("expires", Float, nullable=False),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("batch", BigInteger, unique=True),  # NULL for a revert
+    Column("days", BigInteger, nullable=False),
+    Column("reads", BigInteger, nullable=False),
+    Column("entry", LargeBinary, nullable=False),  # its leaf
+)
+
+reverts = Table(  # commits left out of every answer from another commit on
+    "reverts",
+    metadata,
+    Column("commit", BigInteger, primary_key=True, autoincrement=False),
+    Column("by", BigInteger, nullable=False),  # the commit that says so
+)
+
+ledger = Table(  # what was taken in; the same bytes with the same profile add nothing
+    "ledger",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("profile", String(200), primary_key=True),
+    Column("commit", BigInteger, nullable=False),
+    Column("reads", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("state", SmallInteger, nullable=False),  # catalogue.FileState
+    Column("register", SmallInteger, nullable=False),
+    Column("month", Integer, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("low", LargeBinary, nullable=False),  # its first subject
+    Column("high", LargeBinary, nullable=False),  # its last subject
+    Column("rows", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes
+    Column("index_digest", LargeBinary, nullable=False),  # SHA-256 over its run index
+    Column("batch", BigInteger, nullable=False),  # under which it was written
+    Column("since", Float, nullable=False),  # when it came into its state
+    Index(None, "register", "month", "state"),
+    Index(None, "batch"),
+)
+
+runs = Table(  # the run index of a file, in pages of RUNS_PER_PAGE runs
+    "runs",
+    metadata,
+    Column("file", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", LargeBinary, primary_key=True),  # the first subject of the page
+    Column("page", LargeBinary, nullable=False),
+)
+
+bucket_keys = Table(
+    "bucket_keys",
+    metadata,
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),  # by the KEK
+)
+
+deks = Table(
+    "deks",
+    metadata,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),  # of the bucket key that wraps it
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("check", LargeBinary, nullable=False),
+)
+
+secrets = Table(  # the store's own keys: look-up, handles, quarantine, token signing
+    "secrets",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),  # by the KEK
+    Column("created", Float, nullable=False),
+)
+
+tenancies = Table(  # one customer at one meter point; it ends where the next begins
+    "tenancies",
+    metadata,
+    Column("tag", LargeBinary, primary_key=True),  # HMAC of the meter point
+    Column("start", BigInteger, primary_key=True, autoincrement=False),  # 0: open-ended
+    Column("subject", LargeBinary, unique=True),  # NULL: a tombstone
+    Column("mpxn", LargeBinary),  # the meter point sealed under the subject's DEK
+    Column("erased", Float),
+    Column("moved", BigInteger, nullable=False),  # head.moves when it began or was erased; else 0
+    Column("entry", LargeBinary, nullable=False),
+)
+
+rejected = Table(  # refused lines, sealed, a few hundred to a row
+    "rejected",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("batch", BigInteger, nullable=False, index=True),
+    Column("digest", LargeBinary, nullable=False),  # of the file they came in
+    Column("profile", String(200), nullable=False),
+    Column("reason", String(60), nullable=False),
+    Column("first_line", BigInteger, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("subject", LargeBinary, index=True),  # NULL: sealed under the quarantine key
+    Column("key", Integer, nullable=False),  # DEK number, or quarantine key generation
+    Column("sealed", LargeBinary, nullable=False),
+    Column("replayed", BigInteger),  # the commit that took them in after all
+)
+
+parties = Table(
+    "parties",
+    metadata,
+    Column("code", String(40), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("roles", Text, nullable=False),  # words, blank between
+    Column("entry", LargeBinary, nullable=False),
+)
+
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("party", String(40), primary_key=True),
+    Column("kid", String(64), primary_key=True),
+    Column("jwk", Text, nullable=False),  # public
+    Column("entry", LargeBinary, nullable=False),
+)
+
+registrations = Table(
+    "registrations",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("tag", LargeBinary, nullable=False),
+    Column("party", String(40), nullable=False),
+    Column("role", String(8), nullable=False),
+    Column("premises", String(20), nullable=False),
+    Column("start", BigInteger, nullable=False),  # half-hour
+    Column("end", BigInteger),  # half-hour; NULL: until told otherwise
+    Column("entry", LargeBinary, nullable=False),
+    UniqueConstraint("tag", "party", "role", "start"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tag", LargeBinary, nullable=False),
+    Column("tenancy", BigInteger, nullable=False),  # start of the tenancy that consented
+    Column("party", String(40), nullable=False),
+    Column("purpose", String(60), nullable=False),
+    Column("start", BigInteger, nullable=False),  # half-hours of data, [start, end)
+    Column("end", BigInteger),
+    Column("granularity", String(8), nullable=False),
+    Column("registers", Text, nullable=False),  # words, blank between; empty: all
+    Column("granted", Float, nullable=False),
+    Column("expires", Float),
+    Column("reminder_due", Float),
+    Column("evidence", LargeBinary, nullable=False),  # SHA-256 of what proves it
+    Column("reference", Text, nullable=False),
+    Column("state", String(30), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Index(None, "tag", "party"),
+)
+
+supply_choices = Table(  # a customer's choice towards a supplier, newest wins
+    "supply_choices",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("tag", LargeBinary, nullable=False),
+    Column("party", String(40), nullable=False),
+    Column("granularity", String(8), nullable=False),
+    Column("choice", String(10), nullable=False),  # notice, opt-out, opt-in
+    Column("at", Float, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Index(None, "tag", "party"),
+)
+
+leaves = Table(  # the log, in the order of commits; a sequencer gives the index
+    "leaves",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("entry", LargeBinary, nullable=False, unique=True),
+    Column("position", BigInteger, unique=True),  # NULL until it stands in the tree
+    Column("at", Float, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+)
+
+details = Table(  # the erasable half of a leaf
+    "details",
+    metadata,
+    Column("entry", LargeBinary, primary_key=True),
+    Column("key", LargeBinary, nullable=False),  # of the leaf's commitment
+    Column("detail", Text, nullable=False),  # canonical JSON
+)
+
+once = Table(  # what may be used only once: assertions, proofs
+    "once",
+    metadata,
+    Column("token", LargeBinary, primary_key=True),  # digest of who and which
+    Column("expires", Float, nullable=False, index=True),
+)

@@ -1,0 +1,212 @@
+"""Subjects: one customer at one meter point. Who is which, from which half-hour on.
+
+The tenancies of a meter point follow each other without gaps; each ends where the next begins, and
+the first is open to the past, so that reads before any known move-in have a home. An erased tenancy
+stays as a tombstone: its window without a subject, so that ingest brings nobody quietly back.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, update
+
+from store import envelope, tables
+from store.database import MOST_ROWS, insert_absent, portions
+from store.envelope import fields
+from store.errors import CommitConflictError, InputError
+from store.grounds import Tenancy, chain
+from store.keys import Dek, Keys, bucket_of
+from store.log import Entry, Kind, Log
+from store.reads import Mpxn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from store.database import Database
+
+_ASKED = 500  # meter points asked for in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """The tenancies of many meter points at one moment, and their keys.
+
+    Attributes:
+        moves: head.moves at that moment; see `Tenancies.unmoved`.
+        of: The tenancies of each meter point.
+        deks: The key of each live subject.
+    """
+
+    moves: int
+    of: Mapping[Mpxn, tuple[Tenancy, ...]] = field(repr=False)
+    deks: Mapping[bytes, Dek] = field(repr=False)
+
+
+class Tenancies:
+    """Creates and resolves subjects."""
+
+    def __init__(self, database: Database, keys: Keys, log: Log) -> None:
+        self._database, self._keys, self._log = database, keys, log
+
+    @staticmethod
+    def of(connection: Connection, tag: bytes) -> tuple[Tenancy, ...]:
+        """Return the tenancies of one meter point, by time; none where it is unknown."""
+        t = tables.tenancies
+        query = select(t.c.start, t.c.subject, t.c.entry).where(t.c.tag == tag).order_by(t.c.start)
+        return chain([tuple(row) for row in connection.execute(query)])
+
+    def census(self, mpxns: Iterable[Mpxn]) -> Census:
+        """Return tenancies and keys of ``mpxns``, making a first tenancy where there is none."""
+        tags = {self._keys.tag(mpxn): mpxn for mpxn in mpxns}
+        found, moves = self._find(tags)
+        missing = [tag for tag in tags if tag not in found]
+        for some in portions(missing, MOST_ROWS // 2):
+            self._create(some, tags)
+        if missing:
+            fresh, _ = self._find(dict.fromkeys(missing))
+            found.update(fresh)
+        of = {tags[tag]: chain(rows) for tag, rows in found.items()}
+        subjects = [t.subject for chained in of.values() for t in chained if t.subject is not None]
+        with self._database.read() as connection:
+            return Census(moves, of, self.deks(connection, subjects))
+
+    def deks(self, connection: Connection, subjects: Sequence[bytes]) -> dict[bytes, Dek]:
+        """Return the newest DEK of each subject that has one; the erased have none."""
+        every = self.all_deks(connection, subjects)
+        return {subject: deks[max(deks)] for subject, deks in every.items()}
+
+    def all_deks(
+        self, connection: Connection, subjects: Sequence[bytes]
+    ) -> dict[bytes, dict[int, Dek]]:
+        """Return every DEK of each subject, by number; the erased have none.
+
+        Raises:
+            TamperedError: A register row was moved or changed.
+            KekError: The KEK's keeper refuses or does not answer.
+        """
+        t = tables.deks
+        opened: dict[bytes, dict[int, Dek]] = {}
+        for some in portions(subjects, _ASKED):
+            query = select(t.c.subject, t.c.number, t.c.generation, t.c.wrapped, t.c.check).where(
+                t.c.subject.in_(some)
+            )
+            for subject, *row in connection.execute(query):
+                dek = self._keys.open_dek(connection, subject, tuple(row))
+                opened.setdefault(subject, {})[dek.number] = dek
+        return opened
+
+    def draw(self) -> bytes:
+        """Return a fresh subject, random, whose bucket has its key."""
+        subject = os.urandom(16)
+        self._keys.ensure_buckets({bucket_of(subject)})
+        return subject
+
+    def move_in(
+        self, connection: Connection, mpxn: Mpxn, start: int, subject: bytes, entry: bytes
+    ) -> None:
+        """Begin the tenancy of ``subject`` (see `draw`) at half-hour ``start``.
+
+        The meter point has its first tenancy already: see `census`.
+
+        Raises:
+            InputError: A tenancy begins there already, or a later one is known.
+        """
+        tag = self._keys.tag(mpxn)
+        known = self.of(connection, tag)
+        if known and known[-1].window.start >= start:
+            raise InputError("a tenancy begins there, or later, already", code="tenancy_exists")
+        moved = self._move(connection)
+        dek, row = self._keys.new_dek(connection, subject)
+        connection.execute(insert(tables.deks), row)
+        connection.execute(
+            insert(tables.tenancies),
+            self._row(tag, start, subject, mpxn, dek, entry) | {"moved": moved},
+        )
+
+    def erase(self, connection: Connection, tag: bytes, at: float) -> int:
+        """Destroy the keys of every tenancy of a meter point; leave tombstones. Returns how many."""
+        t = tables.tenancies
+        live = [tenancy.subject for tenancy in self.of(connection, tag) if tenancy.subject]
+        moved = self._move(connection)
+        connection.execute(delete(tables.deks).where(tables.deks.c.subject.in_(live)))
+        connection.execute(delete(tables.rejected).where(tables.rejected.c.subject.in_(live)))
+        connection.execute(
+            update(t)
+            .where(t.c.subject.in_(live))
+            .values(subject=None, mpxn=None, erased=at, moved=moved)
+        )
+        return len(live)
+
+    @staticmethod
+    def unmoved(connection: Connection, moves: int, tags: Iterable[bytes]) -> None:
+        """Check that no tenancy of ``tags`` changed since ``moves``; the head row is locked.
+
+        Raises:
+            CommitConflictError: Somebody moved in or was erased meanwhile.
+        """
+        t = tables.tenancies
+        query = select(t.c.tag).where(t.c.moved > moves)
+        if not set(connection.execute(query).scalars()).isdisjoint(tags):
+            raise CommitConflictError(
+                "a customer moved in or was erased meanwhile: run it again, nothing was committed"
+            )
+
+    def _find(
+        self, tags: Iterable[bytes]
+    ) -> tuple[dict[bytes, list[tuple[int, bytes | None, bytes]]], int]:
+        t = tables.tenancies
+        found: dict[bytes, list[tuple[int, bytes | None, bytes]]] = {}
+        with self._database.read() as connection:
+            moves: int = connection.execute(select(tables.head.c.moves)).scalar_one()
+            for some in portions(tags, _ASKED):
+                query = (
+                    select(t.c.tag, t.c.start, t.c.subject, t.c.entry)
+                    .where(t.c.tag.in_(some))
+                    .order_by(t.c.start)
+                )
+                for tag, *row in connection.execute(query):
+                    found.setdefault(tag, []).append(tuple(row))
+        return found, moves
+
+    def _create(self, tags: Sequence[bytes], mpxns: Mapping[bytes, Mpxn]) -> None:
+        """Make first tenancies; where another writer made one meanwhile, its row stands."""
+        drawn = {tag: os.urandom(16) for tag in tags}
+        self._keys.ensure_buckets({bucket_of(subject) for subject in drawn.values()})
+        t = tables.tenancies
+        with self._database.write() as connection:
+            made = Entry(Kind.FACT, "tenancy first", detail={"tenancies": len(tags)})
+            [entry] = self._log.append(connection, made)
+            rows, keys = [], []
+            for tag, subject in drawn.items():
+                dek, row = self._keys.new_dek(connection, subject)
+                keys.append(row)
+                rows.append(self._row(tag, 0, subject, mpxns[tag], dek, entry) | {"moved": 0})
+            if insert_absent(connection, t, rows) != len(rows):
+                subjects = list(drawn.values())
+                won = set()
+                for some in portions(subjects, _ASKED):
+                    won |= set(connection.execute(
+                        select(t.c.subject).where(t.c.subject.in_(some))
+                    ).scalars())  # fmt: skip
+                keys = [row for row in keys if row["subject"] in won]
+            if keys:
+                connection.execute(insert(tables.deks), keys)
+
+    @staticmethod
+    def _move(connection: Connection) -> int:
+        head = tables.head
+        connection.execute(update(head).values(moves=head.c.moves + 1))
+        moved: int = connection.execute(select(head.c.moves)).scalar_one()
+        return moved
+
+    def _row(
+        self, tag: bytes, start: int, subject: bytes, mpxn: Mpxn, dek: Dek, entry: bytes
+    ) -> dict[str, object]:
+        context = fields(b"meterkeep mpxn v1", subject, dek.number.to_bytes(4, "big"))
+        sealed = envelope.wrap(dek.key, mpxn.text.encode(), context)
+        return {"tag": tag, "start": start, "subject": subject, "mpxn": sealed, "entry": entry}

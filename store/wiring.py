@@ -1,0 +1,215 @@
+"""Puts a store together from its settings. The only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import inspect, select
+
+from store import migrate, tables
+from store.catalogue import Catalogue
+from store.compaction import Compaction
+from store.database import Database
+from store.errors import InputError, KekError, NotInitialisedError
+from store.facts import Facts
+from store.keys import Keys
+from store.local import FileKek, FolderObjects, SystemClock
+from store.log import Log
+from store.policy import Policy, load
+from store.ports import Clock, Kek, Objects
+from store.quarantine import Quarantine
+from store.readstore import ReadStore
+from store.tenancies import Tenancies
+from store.writestore import WriteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a store is. See contract: environment.
+
+    Attributes:
+        home: The embedded store's folder.
+        database_url: SQLAlchemy URL.
+        objects: A folder, or ``s3://bucket/prefix``.
+        kek: A key file's path, or ``aws-kms:`` and an ARN or alias.
+        public_url: How callers reach the service; the issuer of its tokens.
+    """
+
+    home: Path
+    database_url: str = field(repr=False)
+    objects: str
+    kek: str
+    public_url: str
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
+        """Return the settings of ``environment`` (the process's, unless given)."""
+        env = os.environ if environment is None else environment
+        home = Path(env.get("METERKEEP_HOME", "./var/store")).absolute()
+        return cls(
+            home,
+            env.get("METERKEEP_DATABASE_URL") or f"sqlite:///{home / 'catalogue.db'}",
+            env.get("METERKEEP_OBJECTS") or str(home / "objects"),
+            env.get("METERKEEP_KEK") or f"{home}.kek",
+            (env.get("METERKEEP_PUBLIC_URL") or "http://127.0.0.1:8700").rstrip("/"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One open store and its parts."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    objects: Objects
+    catalogue: Catalogue
+    log: Log
+    policy: Policy
+    compaction: Compaction
+    _keyed: Keyed | None
+
+    @property
+    def keys(self) -> Keys:
+        """The key register."""
+        return self._need.keys
+
+    @property
+    def facts(self) -> Facts:
+        """Parties, registrations, consents, tenancies."""
+        return self._need.facts
+
+    @property
+    def writes(self) -> WriteStore:
+        """The way in."""
+        return self._need.writes
+
+    @property
+    def reads(self) -> ReadStore:
+        """The way out."""
+        return self._need.reads
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Refused lines."""
+        return self._need.quarantine
+
+    @property
+    def _need(self) -> Keyed:
+        if self._keyed is None:
+            raise KekError("this process was opened without any key")
+        return self._keyed
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """The parts that can reach the KEK."""
+
+    keys: Keys
+    facts: Facts
+    writes: WriteStore
+    reads: ReadStore
+    quarantine: Quarantine
+
+
+def initialise(settings: Settings) -> None:
+    """Make the store that ``settings`` name; twice is harmless.
+
+    Raises:
+        KekError: The store exists and its key file does not: it is not made anew.
+    """
+    if settings.database_url.startswith("sqlite"):
+        settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    try:
+        with database.read() as connection:
+            fresh = not inspect(connection).has_table("head")
+        if fresh and not settings.kek.startswith("aws-kms:") and not Path(settings.kek).exists():
+            FileKek.create(Path(settings.kek))
+        kek(settings)
+        migrate.upgrade(database)
+        with database.write() as connection:
+            if connection.execute(select(tables.head.c.store)).scalar() is None:
+                row = {"one": 1, "store": os.urandom(16), "commit": 0, "batch": 0, "moves": 0}
+                connection.execute(tables.head.insert(), row)
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_store(
+    settings: Settings,
+    *,
+    needs_kek: bool = True,
+    clock: Clock | None = None,
+    keeper: Kek | None = None,
+) -> Iterator[Store]:
+    """Yield the open store.
+
+    Args:
+        settings: Where it is.
+        needs_kek: False for a process that must not hold any key (compaction, sweep).
+        clock: Another clock than the machine's.
+        keeper: Another KEK keeper than the settings name.
+
+    Raises:
+        NotInitialisedError: There is none: `initialise` it.
+        NewerStoreError: A newer Meterkeep wrote it.
+        KekError: The KEK is missing or is another one.
+    """
+    clock = clock or SystemClock()
+    database = Database(settings.database_url)
+    log = Log(database, clock)
+    try:
+        with database.read() as connection:
+            migrate.check(connection)
+            identity = connection.execute(select(tables.head.c.store)).scalar()
+        if identity is None:
+            raise NotInitialisedError
+        catalogue, policy = Catalogue(database, clock), load()
+        kept = objects(settings)
+        keyed = None
+        if needs_kek:
+            keys = Keys(database, keeper or kek(settings), clock, identity)
+            keys.secret("lookup")  # a wrong KEK is found out now, not by the first caller
+            tenancies = Tenancies(database, keys, log)
+            quarantine = Quarantine(database, keys, tenancies, log, identity)
+            keyed = Keyed(
+                keys,
+                Facts(database, keys, tenancies, log, clock, policy),
+                WriteStore(
+                    database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity
+                ),
+                ReadStore(database, catalogue, kept, tenancies, log, identity),
+                quarantine,
+            )
+        compaction = Compaction(database, catalogue, kept, log, clock)
+        yield Store(settings, clock, database, kept, catalogue, log, policy, compaction, keyed)
+    finally:
+        log.close()
+        database.close()
+
+
+def kek(settings: Settings) -> Kek:
+    """Return the keeper of the KEK that ``settings`` name."""
+    if settings.kek.startswith("aws-kms:"):
+        from store.aws import KmsKek  # noqa: PLC0415 - boto3 is loaded only where AWS is used
+
+        return KmsKek(settings.kek.removeprefix("aws-kms:"))
+    return FileKek(Path(settings.kek))
+
+
+def objects(settings: Settings) -> Objects:
+    """Return the keeper of the objects that ``settings`` name."""
+    if settings.objects.startswith("s3://"):
+        from store.aws import S3Objects  # noqa: PLC0415 - boto3 is loaded only where AWS is used
+
+        bucket, _, prefix = settings.objects.removeprefix("s3://").partition("/")
+        return S3Objects(bucket, prefix)
+    if "://" in settings.objects:
+        raise InputError("METERKEEP_OBJECTS is a folder or s3://bucket/prefix", code="bad_setting")
+    return FolderObjects(Path(settings.objects))

@@ -1,0 +1,309 @@
+"""The way in, below any source format: meter-days are sealed, written and committed as one.
+
+1  subjects and DEKs exist         durable: short idempotent transactions
+2  a batch is reserved             durable: the number is in every AAD
+3  files are named as pending      durable: sweep knows what to clear should we die here
+4  files are written               durable: each put is synced
+5  one transaction                 files live, ledger, rejected lines, leaf; or nothing at all
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import insert, select
+
+from store import block, envelope, lake, tables
+from store.catalogue import Catalogue, NewFile
+from store.errors import MeterkeepError
+from store.log import Entry, Kind, Log
+from store.quarantine import Quarantine, Rejected
+from store.reads import DAY_SLOTS, MISSING, MeterDays, Register
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from store.database import Database
+    from store.keys import Keys
+    from store.ports import Clock, Objects
+    from store.tenancies import Census, Tenancies
+
+PUTTERS = 4  # objects put at once: waiting for a disk or a network, not for a core
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file, as the ledger keeps it; never its path.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        profile: The profile's name and settings, canonical text.
+        header: What a replay must put before the rejected lines.
+        reads: Reads accepted.
+        rejected: The lines refused.
+    """
+
+    digest: bytes
+    profile: str
+    header: str = field(repr=False)
+    reads: int
+    rejected: Sequence[Rejected] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What was committed.
+
+    Attributes:
+        number: The commit; answers quote it, ``as_of`` and ``revert`` take it.
+        batch: The number in its rows.
+        days: Sealed rows.
+        reads: Half-hours in them.
+        erased: Meter-days left out because their customer was erased.
+    """
+
+    number: int
+    batch: int
+    days: int
+    reads: int
+    erased: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Meter-days laid to their subjects, sorted by register, month, subject, day."""
+
+    days: MeterDays
+    month: NDArray[np.int64]
+    subject: NDArray[np.int64]  # index into subjects, which ascend
+    subjects: list[bytes]
+
+
+class WriteStore:
+    """Takes meter-days in."""
+
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        objects: Objects,
+        keys: Keys,
+        tenancies: Tenancies,
+        quarantine: Quarantine,
+        log: Log,
+        clock: Clock,
+        store: bytes,
+    ) -> None:
+        self._database, self._catalogue, self._objects = database, catalogue, objects
+        self._keys, self._tenancies, self._quarantine = keys, tenancies, quarantine
+        self._log, self._clock, self._store = log, clock, store
+
+    def seen(self, digest: bytes, profile: str) -> int | None:
+        """Return the commit that took these bytes with this profile, or None."""
+        t = tables.ledger
+        query = select(t.c.commit).where(t.c.digest == digest, t.c.profile == profile)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar()
+
+    def commit(
+        self,
+        parts: Iterable[MeterDays],
+        sources: Sequence[Source],
+        *,
+        replays: Sequence[int] = (),
+    ) -> Commit:
+        """Seal and commit meter-days; returns once they are durable and every reader sees them.
+
+        Args:
+            parts: Meter-days; no two share meter point, register and day.
+            sources: The files they came from.
+            replays: Ids of rejected groups whose lines these are.
+
+        Raises:
+            CommitConflictError: A customer moved or was erased meanwhile, or the lease ran out.
+            StoreError: The database, the objects or the keys failed. Nothing is half-visible.
+        """
+        batch = self._catalogue.reserve()
+        counted = _Counted()
+        try:
+            for part in parts:
+                self._write(part, batch, counted)
+            for source in sources:
+                self._refuse(source, batch, counted)
+            return self._publish(batch, sources, replays, counted)
+        except MeterkeepError:
+            self._clear(counted)
+            raise
+
+    def revert(self, number: int) -> int:
+        """Leave a commit out of every later answer; deletes nothing. Returns the new commit."""
+        with self._database.write() as connection:
+            entry = Entry(Kind.REVERT, "ingest revert", detail={"commit": number})
+            [leaf] = self._log.append(connection, entry)
+            return self._catalogue.revert(connection, number, leaf)
+
+    # ---- steps -------------------------------------------------------------------------------
+
+    def _write(self, part: MeterDays, batch: int, counted: _Counted) -> None:
+        census = self._tenancies.census(part.mpxns)
+        rows, erased = _lay(part, census)
+        counted.note(census, [self._keys.tag(mpxn) for mpxn in census.of], erased)
+        files = list(self._seal(rows, census, batch))
+        counted.days += len(rows.days)
+        counted.reads += int((rows.days.energy != MISSING).sum())
+        self._put(batch, files, counted)
+
+    def _refuse(self, source: Source, batch: int, counted: _Counted) -> None:
+        if source.rejected:
+            named = {line.mpxn for line in source.rejected if line.mpxn is not None}
+            census = self._tenancies.census(named)
+            counted.note(census, [self._keys.tag(mpxn) for mpxn in named], 0)
+            key = (source.digest, source.profile, source.header)
+            self._quarantine.keep(batch, key, source.rejected, census)
+
+    def _seal(self, rows: _Rows, census: Census, batch: int) -> Iterator[NewFile]:
+        days = rows.days
+        if not len(days):
+            return
+        blocks, states = block.pack(days.energy, days.states)
+        heads = np.zeros(len(days), lake.HEAD)
+        heads["day"], heads["batch"] = days.day, batch
+        heads["states"] = np.frombuffer(states, np.uint8).reshape(-1, block.STATES_SIZE)
+        numbers = np.array([census.deks[s].number for s in rows.subjects], np.uint32)
+        heads["dek"] = numbers[rows.subject]
+        packed = heads.tobytes()
+        for register, month, start, end in _files(rows):
+            subjects, counts, boxes = [], [], []
+            for first, last in _breaks(rows.subject[start:end], start):
+                subject = rows.subjects[rows.subject[first]]
+                boxes += envelope.seal(
+                    census.deks[subject].key,
+                    envelope.row_aad(self._store, register, subject),
+                    [packed[at : at + envelope.HEAD_SIZE] for at in range(
+                        first * envelope.HEAD_SIZE, last * envelope.HEAD_SIZE, envelope.HEAD_SIZE)],
+                    blocks[first * block.BLOCK_SIZE : last * block.BLOCK_SIZE],
+                )  # fmt: skip
+                subjects.append(subject)
+                counts.append(last - first)
+            sealed = lake.Sealed(subjects, counts, b"".join(boxes))
+            yield lake.build(Register(register), month, 0, batch, sealed)
+
+    def _put(self, batch: int, files: Sequence[NewFile], counted: _Counted) -> None:
+        self._catalogue.register(batch, files)
+        counted.files += [file.name for file in files]
+        counted.digests += [file.name + " " + file.index_digest.hex() for file in files]
+        with ThreadPoolExecutor(PUTTERS) as pool:
+            list(pool.map(lambda file: self._objects.put(file.name, file.body), files))
+
+    def _publish(
+        self, batch: int, sources: Sequence[Source], replays: Sequence[int], counted: _Counted
+    ) -> Commit:
+        detail = {
+            "batch": batch, "days": counted.days, "reads": counted.reads,
+            "files": counted.digests, "sources": [s.digest.hex() for s in sources],
+        }  # fmt: skip
+        with self._database.write() as connection:
+            number = self._catalogue.next_commit(connection)
+            for moves, tags in counted.seen:
+                self._tenancies.unmoved(connection, moves, tags)
+            self._catalogue.publish(connection, batch, len(counted.files))
+            entry = Entry(Kind.INGEST, "ingest", detail=detail | {"commit": number})
+            [leaf] = self._log.append(connection, entry)
+            connection.execute(insert(tables.commits), {
+                "number": number, "at": self._clock.now(), "batch": batch,
+                "days": counted.days, "reads": counted.reads, "entry": leaf,
+            })  # fmt: skip
+            rows = [
+                {"digest": s.digest, "profile": s.profile, "commit": number, "reads": s.reads,
+                 "rejected": len(s.rejected)}
+                for s in sources
+            ]  # fmt: skip
+            if rows:
+                connection.execute(insert(tables.ledger), rows)
+            if replays:
+                self._quarantine.mark_replayed(connection, replays, number)
+        return Commit(number, batch, counted.days, counted.reads, counted.erased)
+
+    def _clear(self, counted: _Counted) -> None:
+        """Remove what was put; the pending rows stay for sweep, which clears what this cannot."""
+        try:
+            for name in counted.files:
+                self._objects.delete(name)
+        except MeterkeepError:
+            return
+
+
+@dataclass(slots=True)
+class _Counted:
+    days: int = 0
+    reads: int = 0
+    erased: int = 0
+    files: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    seen: list[tuple[int, list[bytes]]] = field(default_factory=list)
+
+    def note(self, census: Census, tags: list[bytes], erased: int) -> None:
+        self.seen.append((census.moves, tags))
+        self.erased += erased
+
+
+def _lay(part: MeterDays, census: Census) -> tuple[_Rows, int]:
+    """Lay meter-days to subjects; a day astride a move-in becomes rows that complement each other.
+
+    Returns:
+        The rows, and how many meter-days were left out because their customer was erased.
+    """
+    subjects = sorted(census.deks)
+    rank = {subject: index for index, subject in enumerate(subjects)}
+    single = np.full(len(part.mpxns), -1, np.int64)
+    several = []
+    for index, mpxn in enumerate(part.mpxns):
+        chained = census.of[mpxn]
+        if len(chained) == 1 and chained[0].subject is not None:
+            single[index] = rank[chained[0].subject]
+        else:
+            several.append(index)
+    owner = single[part.meter]
+    chosen, erased = [part.take(owner >= 0)], 0
+    owners = [owner[owner >= 0]]
+    for index in several:
+        mine = part.take(part.meter == index)
+        for tenancy in census.of[part.mpxns[index]]:
+            slot = mine.day[:, None].astype(np.int64) * DAY_SLOTS + np.arange(DAY_SLOTS)
+            inside = (slot >= tenancy.window.start) & (slot < tenancy.window.end)
+            inside &= mine.states > 0
+            some = mine.take(inside.any(axis=1))
+            if tenancy.subject is None:
+                erased += len(some)
+                continue
+            keep = inside[inside.any(axis=1)]
+            some.energy[~keep], some.states[~keep] = MISSING, 0
+            chosen.append(some)
+            owners.append(np.full(len(some), rank[tenancy.subject]))
+    whole = MeterDays(
+        part.mpxns,
+        *(np.concatenate([getattr(some, name) for some in chosen])
+          for name in ("meter", "register", "day", "energy", "states")),
+    )  # fmt: skip
+    subject = np.concatenate(owners)
+    month = whole.day.astype("M8[D]").astype("M8[M]").astype(np.int64) + 1970 * 12
+    order = np.lexsort((whole.day, subject, month, whole.register))
+    return _Rows(whole.take(order), month[order], subject[order], subjects), erased
+
+
+def _files(rows: _Rows) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (register, month, start, end) of each file's rows."""
+    both = rows.days.register.astype(np.int64) * 100_000 + rows.month
+    for start, end in _breaks(both, 0):
+        yield int(rows.days.register[start]), int(rows.month[start]), start, end
+
+
+def _breaks(values: NDArray[np.int64], offset: int) -> Iterator[tuple[int, int]]:
+    """Yield ``[start, end)``, moved by ``offset``, of each run of equal values."""
+    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        yield start + offset, end + offset
