@@ -62,7 +62,7 @@ def gaps(rng: np.random.Generator, half_hours: int, *, each: bool) -> list[Gap]:
 def whole(energy: NDArray[np.float32], pulse: int = 1) -> NDArray[np.uint16]:
     """Return ``energy`` as a meter counts it: whole pulses of ``pulse`` units, nothing lost."""
     if pulse == 1:
-        return (np.minimum(energy, HIGHEST) + np.float32(0.5)).astype(np.uint16)
+        return (np.clip(energy, 0, HIGHEST) + np.float32(0.5)).astype(np.uint16)
     counted = np.floor(np.cumsum(energy, dtype=np.float64) / pulse)
     return (np.diff(counted, prepend=0) * pulse).clip(0, HIGHEST).astype(np.uint16)
 

@@ -61,7 +61,7 @@ def panels(
     net = used - made
     s = np.float32(0.12) * made * used
     drawn = np.float32(0.5) * (net + np.sqrt(net * net + s))
-    return drawn, np.maximum(drawn - net, 0) * (made > 0)
+    return drawn, drawn - net
 
 
 def _fridge(rng: np.random.Generator, half_hours: int) -> Floats:

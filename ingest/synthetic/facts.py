@@ -73,6 +73,7 @@ class Consent:
         start: The first half-hour of the reads that may be read; there is no last one.
         expires: Seconds since 1970.
         granularity: ``PT30M`` or ``P1D``.
+        purpose: What for; a code.
         withdrawn: Whether they thought better of it.
         reference: Names the evidence, which is a sentence of ours.
     """
@@ -82,6 +83,7 @@ class Consent:
     start: int
     expires: float
     granularity: str
+    purpose: str
     withdrawn: bool
     reference: str
 
@@ -172,6 +174,7 @@ def _consents(home: Home, span: Span, today: date) -> Iterator[Consent]:
             start if home.moved_in is None else home.moved_in,
             float(expires),
             "P1D" if home.number == DAYS_ONLY else "PT30M",
+            PURPOSE,
             home.number == WITHDRAWN,
             f"synthetic home {home.number}",
         )

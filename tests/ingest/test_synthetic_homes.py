@@ -243,6 +243,29 @@ def test_people_move_on_a_local_midnight_that_cuts_a_utc_day(street_of_25: list[
     assert (day == State.MEASURED).all()  # both tenancies have reads on that day
 
 
+def test_nobody_lives_there_between_those_who_left_and_those_who_came(
+    street_of_25: list[Home], days: Span
+) -> None:
+    moved_in = street_of_25[5].moved_in
+    assert moved_in is not None
+    taken = grid(street_of_25[5].deliveries[0], Register.ACTIVE_IMPORT, days).ravel()
+    move = moved_in - days.start
+    empty = taken[move - 5 * DAY_SLOTS : move]
+    assert np.nanmean(empty) < 0.6 * np.nanmean(taken[: move - 5 * DAY_SLOTS])
+    assert np.nanmax(empty) < 200
+
+
+def test_an_estimate_is_the_home_on_a_usual_day(street_of_25: list[Home]) -> None:
+    for home in street_of_25:
+        part = home.deliveries[0]
+        taken = part.register == Register.ACTIVE_IMPORT
+        guessed = part.energy[(part.states == State.ESTIMATED) & taken[:, None]]
+        measured = part.energy[(part.states == State.MEASURED) & taken[:, None]]
+        assert (guessed <= measured.max()).all()
+        if len(guessed) >= DAY_SLOTS:
+            assert 0.2 < guessed.mean() / measured.mean() < 5, home.number
+
+
 @pytest.mark.parametrize(
     "today", [date(2026, 3, 29), date(2026, 3, 30), date(2026, 10, 25), date(2024, 2, 29)]
 )
