@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import LargeBinary, Select, bindparam, delete, func, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS
+from store.database import MOST_ROWS, Prepared, portions
 from store.envelope import BOX_SIZE
 from store.errors import CommitConflictError, InputError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -229,7 +229,7 @@ class Catalogue:
     @staticmethod
     def newest(connection: Connection) -> int:
         """Return the newest commit number; 0 in an empty store."""
-        number: int = connection.execute(select(tables.head.c.commit)).scalar_one()
+        number: int = _NEWEST.rows(connection)[0][0]
         return number
 
     @staticmethod
@@ -241,21 +241,26 @@ class Catalogue:
 
     @staticmethod
     def runs_of(
-        connection: Connection, subject: bytes, registers: Iterable[int], window: Window
+        connection: Connection, subject: bytes, registers: Sequence[int], window: Window
     ) -> list[FoundRun]:
-        """Return every live run of ``subject`` in the months that ``window`` touches."""
+        """Return every live run of ``subject`` in the months that ``window`` touches.
+
+        Args:
+            registers: At least one, at most three.
+        """
         months = window.months
-        asked = {
-            "registers": list(registers), "first": months[0], "last": months[-1],
-            "subject": subject,
-        }  # fmt: skip
+        first, second, third = (*registers, *registers, *registers)[:3]
+        rows = _RUNS_OF.rows(
+            connection, a=first, b=second, c=third, first=months[0], last=months[-1],
+            subject=subject,
+        )  # fmt: skip
         return [
             FoundRun(name, register, month, run)
-            for name, register, month, page in connection.execute(_RUNS_OF, asked)
+            for name, register, month, page in rows
             if (run := find_run(page, subject)) is not None
         ]
 
-    def commits_of(self, connection: Connection, batches: Iterable[int]) -> dict[int, int]:
+    def commits_of(self, batches: Iterable[int]) -> Mapping[int, int]:
         """Return the commit number of each batch; what is committed never changes, so it is kept.
 
         Raises:
@@ -265,8 +270,10 @@ class Catalogue:
         asked = [batch for batch in batches if batch not in known]
         if asked:
             table = tables.commits
-            query = select(table.c.batch, table.c.number).where(table.c.batch.in_(asked))
-            known.update((batch, number) for batch, number in connection.execute(query))
+            with self._database.read() as connection:
+                for some in portions(asked, MOST_ROWS):
+                    query = select(table.c.batch, table.c.number).where(table.c.batch.in_(some))
+                    known.update((batch, number) for batch, number in connection.execute(query))
             if any(batch not in known for batch in asked):
                 raise TamperedError("batch", "a live row names a batch that was never committed")
         return known
@@ -274,9 +281,7 @@ class Catalogue:
     @staticmethod
     def reverted(connection: Connection, as_of: int) -> set[int]:
         """Return the commits that are left out of answers as of commit ``as_of``."""
-        table = tables.reverts
-        query = select(table.c.commit).where(table.c.by <= as_of)
-        return set(connection.execute(query).scalars())
+        return {row[0] for row in _REVERTED.rows(connection, as_of=as_of)}
 
     @staticmethod
     def live(connection: Connection) -> Iterator[LiveFile]:
@@ -332,7 +337,7 @@ def _runs_of() -> Select[tuple[str, int, int, bytes]]:
         select(f.c.name, f.c.register, f.c.month, r.c.page)
         .join_from(f, r, (r.c.file == f.c.id) & (r.c.first == page.correlate(f).scalar_subquery()))
         .where(
-            f.c.register.in_(bindparam("registers", expanding=True)),
+            f.c.register.in_([bindparam("a"), bindparam("b"), bindparam("c")]),
             f.c.month.between(bindparam("first"), bindparam("last")),
             f.c.state == FileState.LIVE,
             f.c.low <= subject,
@@ -341,4 +346,8 @@ def _runs_of() -> Select[tuple[str, int, int, bytes]]:
     )
 
 
-_RUNS_OF = _runs_of()
+_RUNS_OF = Prepared(_runs_of())
+_NEWEST = Prepared(select(tables.head.c.commit))
+_REVERTED = Prepared(
+    select(tables.reverts.c.commit).where(tables.reverts.c.by <= bindparam("as_of"))
+)

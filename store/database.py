@@ -23,11 +23,55 @@ from store.errors import CatalogueError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Table
+    from sqlalchemy import Executable, Table
 
 MOST_ROWS = 5_000  # rows one transaction may write, so that answers never wait behind an ingest
 Item = TypeVar("Item")
 PATIENCE = 20.0  # seconds a writer waits for its turn
+
+
+class Prepared:
+    """A statement compiled once and given straight to the driver: the path of every answer.
+
+    SQLAlchemy writes the SQL for either database; its 0.1 ms a call is paid once (measured: nine
+    statements of an answer, 0.9 ms, against 0.1 ms this way).
+    """
+
+    def __init__(self, statement: Executable) -> None:
+        self._statement = statement
+        self._compiled: dict[str, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
+
+    def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of the statement with ``values`` bound."""
+        sql, places, constants = self._sql(connection)
+        values |= constants
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(sql, values if places is None else [values[name] for name in places])
+            return cursor.fetchall()
+        finally:
+            cursor.close()
+
+    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute the statement once for each of ``rows``."""
+        sql, places, _ = self._sql(connection)
+        cursor = connection.connection.cursor()
+        try:
+            bound: Any = rows if places is None else [[r[name] for name in places] for r in rows]
+            cursor.executemany(sql, bound)
+        finally:
+            cursor.close()
+
+    def _sql(self, connection: Connection) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
+        known = self._compiled.get(connection.dialect.name)
+        if known is None:
+            compiled: Any = self._statement.compile(dialect=connection.dialect)
+            constants = {
+                name: value for name, value in compiled.params.items() if value is not None
+            }
+            known = (str(compiled), compiled.positiontup, constants)
+            self._compiled[connection.dialect.name] = known
+        return known
 
 
 class Database:
@@ -46,11 +90,13 @@ class Database:
             engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=False)
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
+        driver: Any = self._writer.dialect.dbapi
+        self._driver_error: type[Exception] = driver.Error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection whose statements all see one moment."""
-        with _translated(), self._reader.connect() as connection:
+        with self._translated(), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -60,11 +106,23 @@ class Database:
         Raises:
             CatalogueError: Locked for longer than PATIENCE, full, or gone. Nothing was committed.
         """
-        with _translated(), self._writer.connect() as connection:
-            if self.is_local:
-                _begin_immediate(connection)
-            yield connection
-            connection.commit()
+        with self._translated(), self._writer.connect() as connection:
+            connection.execution_options(immediate=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            raise  # a broken rule of the schema is for the caller to understand
+        except (DBAPIError, self._driver_error) as error:
+            kind = type(getattr(error, "orig", error)).__name__
+            raise CatalogueError(
+                f"the catalogue's database refused ({kind}): is it running, reachable, and is "
+                "there room on its disk? Nothing was changed by this step"
+            ) from error
 
     def close(self) -> None:
         """Let every connection go."""
@@ -90,7 +148,9 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        if not connection.get_execution_options().get("immediate"):
+        if connection.get_execution_options().get("immediate"):
+            _begin_immediate(connection)
+        else:
             connection.exec_driver_sql("BEGIN")
 
     return engine
@@ -98,7 +158,6 @@ def _sqlite(url: str) -> Engine:
 
 def _begin_immediate(connection: Connection) -> None:
     """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms."""
-    connection.execution_options(immediate=True)
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
@@ -109,20 +168,6 @@ def _begin_immediate(connection: Connection) -> None:
             time.sleep(0.0005)
         else:
             return
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if isinstance(error, IntegrityError):
-            raise  # a broken rule of the schema is for the caller to understand
-        kind = type(error.orig).__name__
-        raise CatalogueError(
-            f"the catalogue's database refused ({kind}): is it running, reachable, and is there "
-            "room on its disk? Nothing was changed by this step"
-        ) from error
 
 
 def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import bindparam, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, insert_absent, portions
+from store.database import MOST_ROWS, Prepared, insert_absent, portions
 from store.errors import InputError
 from store.grounds import FOREVER, Choice, Consent, Grounds, Party, Registration
 from store.log import Entry, Kind, Log
@@ -23,6 +23,7 @@ from store.reads import Mpxn, Register, Window
 from store.tenancies import Tenancies
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
     from store.database import Database
@@ -126,8 +127,8 @@ class Facts:
 
     def party(self, connection: Connection, code: str) -> Party | None:
         """Return the party with this code, or None."""
-        row = connection.execute(_PARTY, {"code": code}).one_or_none()
-        return None if row is None else Party(code, row[0], frozenset(row[1].split()))
+        rows = _PARTY.rows(connection, code=code)
+        return Party(code, rows[0][0], frozenset(rows[0][1].split())) if rows else None
 
     def party_named(self, name: str) -> str:
         """Return the code of the party called ``name``. Raises InputError for an unknown name."""
@@ -293,22 +294,19 @@ class Facts:
 
         The same statements run whether the meter point is known, unknown or somebody else's.
         """
-        asked = {"tag": self._keys.tag(mpxn), "party": party}
+        tag = self._keys.tag(mpxn)
+        registrations = _REGISTRATIONS.rows(connection, tag=tag, party=party)
+        consents = _CONSENTS.rows(connection, tag=tag, party=party)
+        choices = _CHOICES.rows(connection, tag=tag, party=party)
         return Grounds(
-            self._tenancies.of(connection, asked["tag"]),
+            self._tenancies.of(connection, tag),
+            [Registration(r[0], r[1], _window(r[2], r[3]), r[4]) for r in registrations],
             [
-                Registration(role, premises, _window(start, end), entry)
-                for role, premises, start, end, entry in connection.execute(_REGISTRATIONS, asked)
+                Consent(c[0], c[1], _window(c[2], c[3]), c[4], _registers(c[5]), *c[6:])
+                for c in consents
             ],
-            [
-                Consent(
-                    row[0], row[1], _window(row[2], row[3]), row[4],
-                    frozenset(Register.parse(word) for word in row[5].split()), *row[6:],
-                )
-                for row in connection.execute(_CONSENTS, asked)
-            ],
-            [Choice(*row) for row in connection.execute(_CHOICES, asked)],
-        )  # fmt: skip
+            [Choice(*c) for c in choices],
+        )
 
     def _state(self, connection: Connection, action: str, party: str, detail: Any) -> bytes:
         [leaf] = self._log.append(connection, Entry(Kind.FACT, action, party, detail=detail))
@@ -327,19 +325,25 @@ def _telling(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _asked(table: Any, *columns: str) -> Any:
+def _registers(words: str) -> frozenset[Register]:
+    return frozenset(Register.parse(word) for word in words.split())
+
+
+def _asked(table: Table, *columns: str) -> Prepared:
     """Return the statement that finds rows of one meter point and party."""
     c = table.c
     picked = select(*(c[name] for name in columns))
-    return picked.where(c.tag == bindparam("tag"), c.party == bindparam("party"))
+    return Prepared(picked.where(c.tag == bindparam("tag"), c.party == bindparam("party")))
 
 
-_PARTY = select(tables.parties.c.name, tables.parties.c.roles).where(
-    tables.parties.c.code == bindparam("code")
+_PARTY = Prepared(
+    select(tables.parties.c.name, tables.parties.c.roles).where(
+        tables.parties.c.code == bindparam("code")
+    )
 )
 _REGISTRATIONS = _asked(tables.registrations, "role", "premises", "start", "end", "entry")
 _CONSENTS = _asked(
     tables.consents, "id", "tenancy", "start", "end", "granularity", "registers", "expires",
     "reminder_due", "state", "entry",
-).order_by(tables.consents.c.granted.desc())  # fmt: skip
+)  # fmt: skip
 _CHOICES = _asked(tables.supply_choices, "granularity", "choice", "at", "entry")

@@ -155,15 +155,20 @@ class Keys:
         return key
 
     def open_dek(
-        self, connection: Connection, subject: bytes, row: tuple[int, int, bytes, bytes]
+        self,
+        connection: Connection,
+        subject: bytes,
+        number: int,
+        generation: int,
+        wrapped: bytes,
+        check: bytes,
     ) -> Dek:
-        """Return the DEK of a register row (number, generation, wrapped, check).
+        """Return the DEK of a row of the register.
 
         Raises:
             TamperedError: The row belongs to another subject, number or store, or was changed.
             KekError: The KEK's keeper refuses or does not answer.
         """
-        number, generation, wrapped, check = row
         bucket = self._bucket(connection, bucket_of(subject), generation)
         dek = envelope.unwrap(
             bucket, wrapped, self._dek_context(subject, number, generation), "dek"

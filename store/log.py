@@ -25,9 +25,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert
 
 from store import tables
+from store.database import Prepared
 from store.errors import CatalogueError, InputError, MeterkeepError
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ class Log:
     def append(self, connection: Connection, *entries: Entry) -> list[bytes]:
         """Write leaves in the caller's transaction; returns their entry ids."""
         rows = [self._rows(entry) for entry in entries]
-        connection.execute(insert(tables.leaves), [leaf for leaf, _ in rows])
-        connection.execute(insert(tables.details), [detail for _, detail in rows])
+        _LEAF.run(connection, [leaf for leaf, _ in rows])
+        _DETAIL.run(connection, [detail for _, detail in rows])
         return [leaf["entry"] for leaf, _ in rows]
 
     def write(self, entry: Entry, also: Callable[[Connection], bool] | None = None) -> bytes:
@@ -233,9 +234,21 @@ class Log:
 
     def _commit(self, group: list[_Waiting]) -> list[bool]:
         with self._database.write() as connection:
-            connection.execute(insert(tables.leaves), [w.leaf for w in group])
-            connection.execute(insert(tables.details), [w.detail for w in group])
+            _LEAF.run(connection, [w.leaf for w in group])
+            _DETAIL.run(connection, [w.detail for w in group])
             return [w.also is None or w.also(connection) for w in group]
+
+
+_LEAF = Prepared(
+    insert(tables.leaves).values(
+        entry=bindparam("entry"), at=bindparam("at"), leaf=bindparam("leaf")
+    )
+)
+_DETAIL = Prepared(
+    insert(tables.details).values(
+        entry=bindparam("entry"), key=bindparam("key"), detail=bindparam("detail")
+    )
+)
 
 
 def _fresh(identity: bytes, fresh: bool) -> bytes:

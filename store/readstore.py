@@ -101,9 +101,7 @@ class ReadStore:
             # A compaction may have moved the rows and a sweep have cleared the file: look once more.
             plan = await self._aside(self._plan, grant, sealed)
             fetched = await self._objects.get_ranges_async(_ranges(plan))
-        batches = _check(plan, fetched)
-        with self._database.read() as connection:
-            commits = self._catalogue.commits_of(connection, batches)
+        commits = await self._aside(self._catalogue.commits_of, _check(plan, fetched))
         return Answer(
             self._overlay(grant, plan, fetched, commits, sealed), plan.commit, entry, grant
         )

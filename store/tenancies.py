@@ -11,10 +11,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from store import envelope, tables
-from store.database import MOST_ROWS, insert_absent, portions
+from store.database import MOST_ROWS, Prepared, insert_absent, portions
 from store.envelope import fields
 from store.errors import CommitConflictError, InputError
 from store.grounds import Tenancy, chain
@@ -56,9 +56,7 @@ class Tenancies:
     @staticmethod
     def of(connection: Connection, tag: bytes) -> tuple[Tenancy, ...]:
         """Return the tenancies of one meter point, by time; none where it is unknown."""
-        t = tables.tenancies
-        query = select(t.c.start, t.c.subject, t.c.entry).where(t.c.tag == tag).order_by(t.c.start)
-        return chain([tuple(row) for row in connection.execute(query)])
+        return chain(_OF.rows(connection, tag=tag))
 
     def census(self, mpxns: Iterable[Mpxn]) -> Census:
         """Return tenancies and keys of ``mpxns``, making a first tenancy where there is none."""
@@ -89,14 +87,10 @@ class Tenancies:
             TamperedError: A register row was moved or changed.
             KekError: The KEK's keeper refuses or does not answer.
         """
-        t = tables.deks
         opened: dict[bytes, dict[int, Dek]] = {}
-        for some in portions(subjects, _ASKED):
-            query = select(t.c.subject, t.c.number, t.c.generation, t.c.wrapped, t.c.check).where(
-                t.c.subject.in_(some)
-            )
-            for subject, *row in connection.execute(query):
-                dek = self._keys.open_dek(connection, subject, tuple(row))
+        for subject in subjects:
+            for row in _DEKS.rows(connection, subject=subject):
+                dek = self._keys.open_dek(connection, subject, *row)
                 opened.setdefault(subject, {})[dek.number] = dek
         return opened
 
@@ -210,3 +204,12 @@ class Tenancies:
         context = fields(b"meterkeep mpxn v1", subject, dek.number.to_bytes(4, "big"))
         sealed = envelope.wrap(dek.key, mpxn.text.encode(), context)
         return {"tag": tag, "start": start, "subject": subject, "mpxn": sealed, "entry": entry}
+
+
+_t, _d = tables.tenancies.c, tables.deks.c
+_OF = Prepared(
+    select(_t.start, _t.subject, _t.entry).where(_t.tag == bindparam("tag")).order_by(_t.start)
+)
+_DEKS = Prepared(
+    select(_d.number, _d.generation, _d.wrapped, _d.check).where(_d.subject == bindparam("subject"))
+)
