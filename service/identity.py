@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from joserfc.jwk import OKPKey
 
-from service.jose import BadTokenError, open_signed, second, word
+from service.jose import BadTokenError, parse, second, word
 
 LIFE = 300  # seconds, the longest that an access token may live
 SKEW = 5  # seconds that another machine's clock may be ahead
@@ -67,7 +67,8 @@ class Guard:
 
     def check(self, token: str, now: float) -> Principal:
         """Return whom ``token`` stands for. Raises BadTokenError (see `principal`)."""
-        claims = open_signed(token, lambda kid, _: self.keys.get(kid), TYPES)
+        signed = parse(token, TYPES)
+        claims = signed.believed(self.keys.get(signed.kid))
         if claims.get("iss") != self.issuer or claims.get("aud") != self.audience:
             _refuse("it was issued by or for somebody else")
         issued, expires = second(claims, "iat"), second(claims, "exp")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from service.identity import LIFE, SKEW, TYPES
-from service.jose import ALGORITHMS, BadTokenError, Claims, open_signed, second, sign, word
+from service.jose import ALGORITHMS, BadTokenError, SignedToken, parse, second, sign, word
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = 300  # seconds ahead that an assertion's exp may lie
@@ -28,6 +28,7 @@ _ASSERTION_TYPES = (None, "JWT", "client-authentication+jwt")
 _PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410, section 7
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _MOST_FIELDS = 16
+_STARTS = ("iat", "nbf")
 
 Jwks = Sequence[Mapping[str, Any]]
 
@@ -45,6 +46,19 @@ class TokenRequestError(Exception):
         super().__init__(description)
         self.error = error
         self.status = 401 if error == "invalid_client" else 400
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A well-formed request that nobody has checked yet.
+
+    Attributes:
+        client_id: Who it claims to come from, to know whose keys to try.
+        proof: The client's assertion.
+    """
+
+    client_id: str
+    proof: SignedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,52 +121,31 @@ class Issuer:
             "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         }
 
-    def assertion(self, body: bytes, jwks: Callable[[str], Jwks], now: float) -> Assertion:
-        """Return who the form ``body`` of a token request proves to come from.
+    def assertion(self, request: TokenRequest, jwks: Jwks, now: float) -> Assertion:
+        """Return what ``request`` proves.
 
         Args:
-            body: ``application/x-www-form-urlencoded``, as it came.
-            jwks: Finds a client's public keys; empty for nobody that we know.
+            request: See `parse_request`.
+            jwks: The public keys of ``request.client_id``; empty for nobody that we know.
             now: Seconds since 1970.
 
         Raises:
-            TokenRequestError: The request is malformed, or proves nothing.
+            TokenRequestError: It proves nothing.
         """
-        form = _form(body)
-        if form.get("grant_type") != "client_credentials":
-            raise TokenRequestError("unsupported_grant_type", "only client_credentials is offered")
-        if "scope" in form:
-            raise TokenRequestError("invalid_scope", "there are no scopes: leave it out")
-        if form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in form:
-            _nobody("authenticate by private_key_jwt (RFC 7523)")
         try:
-            assertion = self._proved(form["client_assertion"], jwks, now)
+            claims = request.proof.believed(_key(jwks, request.proof.kid))
+            client, expires = word(claims, "iss"), second(claims, "exp")
+            early = any(name in claims and second(claims, name) > now + SKEW for name in _STARTS)
+            assertion = Assertion(client, word(claims, "jti"), expires)
         except BadTokenError as error:
             raise TokenRequestError("invalid_client", str(error)) from None
-        if form.get("client_id", assertion.client_id) != assertion.client_id:
-            _nobody("client_id is not the assertion's issuer")
-        return assertion
-
-    def _proved(self, text: str, jwks: Callable[[str], Jwks], now: float) -> Assertion:
-        def key_of(kid: str, unbelieved: Claims) -> OKPKey | None:
-            # Read before it is believed, only to know whose keys to try; the signature decides.
-            client = unbelieved.get("iss")
-            if not isinstance(client, str) or not _CLIENT_ID.match(client):
-                return None
-            return _key(jwks(client), kid)
-
-        claims = open_signed(text, key_of, _ASSERTION_TYPES)
-        client = word(claims, "iss")
-        if claims.get("sub") != client:
+        if not client == claims.get("sub") == request.client_id:
             _nobody("iss, sub and client_id must be the same")
         if claims.get("aud") != self.url:
             _nobody("aud must be the issuer string, alone")
-        expires = second(claims, "exp")
-        if not now < expires <= now + ASSERTION_LIFE + SKEW:
-            _nobody("exp must lie within the next five minutes")
-        if any(name in claims and second(claims, name) > now + SKEW for name in ("iat", "nbf")):
-            _nobody("the assertion is not valid yet")
-        return Assertion(client, word(claims, "jti"), expires)
+        if early or not now < expires <= now + ASSERTION_LIFE + SKEW:
+            _nobody("exp must lie within the next five minutes, iat and nbf not in the future")
+        return assertion
 
     def issue(self, client_id: str, now: float) -> str:
         """Return a new access token for ``client_id``, valid for five minutes from ``now``."""
@@ -168,6 +161,29 @@ class Issuer:
             "jti": os.urandom(16).hex(),
         }
         return sign(header, claims, self.key)
+
+
+def parse_request(body: bytes) -> TokenRequest:
+    """Return the token request of a form ``body``, as it came.
+
+    Raises:
+        TokenRequestError: Malformed, or it asks for what is not offered.
+    """
+    form = _form(body)
+    if form.get("grant_type") != "client_credentials":
+        raise TokenRequestError("unsupported_grant_type", "only client_credentials is offered")
+    if "scope" in form:
+        raise TokenRequestError("invalid_scope", "there are no scopes: leave it out")
+    if form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in form:
+        _nobody("authenticate by private_key_jwt (RFC 7523)")
+    try:
+        proof = parse(form["client_assertion"], _ASSERTION_TYPES)
+    except BadTokenError as error:
+        raise TokenRequestError("invalid_client", str(error)) from None
+    client = form.get("client_id", proof.unbelieved.get("iss"))
+    if not isinstance(client, str) or not _CLIENT_ID.match(client):
+        _nobody("iss, sub and client_id must be the same")
+    return TokenRequest(client, proof)
 
 
 def _key(known: Jwks, kid: str) -> OKPKey | None:

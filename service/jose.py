@@ -15,7 +15,8 @@ import binascii
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from joserfc.errors import JoseError
@@ -41,19 +42,41 @@ class BadTokenError(MeterkeepError):
     code = "invalid_token"
 
 
-def open_signed(
-    token: str, keys: Callable[[str, Claims], OKPKey | None], types: Collection[str | None]
-) -> Claims:
-    """Return the claims of ``token``, its form and signature checked; their meaning is not.
+@dataclass(frozen=True, slots=True)
+class SignedToken:
+    """A token in good form, whose signature nobody has checked yet.
+
+    Attributes:
+        kid: Which key is said to have signed; empty where it does not say.
+        unbelieved: Its claims. Use them to find the key to try, and for nothing else.
+    """
+
+    kid: str
+    unbelieved: Claims = field(repr=False)
+    _algorithm: str
+    _form: re.Match[str] = field(repr=False)
+
+    def believed(self, key: OKPKey | None) -> Claims:
+        """Return the claims, signed with ``key``; what they mean is for the caller to check.
+
+        Raises:
+            BadTokenError: They are not, or there is no key.
+        """
+        if key is None or not _verified(self._algorithm, key, self._form):
+            _bad("its signature is not by a key that we know")
+        return self.unbelieved
+
+
+def parse(token: str, types: Collection[str | None]) -> SignedToken:
+    """Return ``token``, a JWS in compact form as it came, if its form is good.
 
     Args:
-        token: A JWS in compact form, as it came.
-        keys: Finds the key that must have signed, from the ``kid`` (empty where there is none) and
-            the claims, which nobody should believe yet.
+        token: What was sent.
         types: What ``typ`` may be; None where it may be absent.
 
     Raises:
-        BadTokenError: Anything else than a well-formed token that this key signed.
+        BadTokenError: Anything that two readers could read differently, or that asks for more than
+            a signature by one of our algorithms.
     """
     form = _FORM.match(token)
     if len(token) > MOST or form is None:
@@ -64,11 +87,7 @@ def open_signed(
         _bad("its header is not one of ours")
     if algorithm not in ALGORITHMS or not isinstance(kid, str):
         _bad("its algorithm is not one of ours")
-    claims = _object(form[2])
-    key = keys(kid, claims)
-    if key is None or not _verified(algorithm, key, form):
-        _bad("its signature is not by a key that we know")
-    return claims
+    return SignedToken(kid, _object(form[2]), algorithm, form)
 
 
 def sign(header: Claims, claims: Claims, key: OKPKey) -> str:
@@ -118,7 +137,7 @@ def _encoded(data: bytes) -> bytes:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(_decoded(text), object_pairs_hook=_unique, parse_constant=_constant)
+        value = json.loads(_decoded(text), object_pairs_hook=unique, parse_constant=_constant)
     except (ValueError, RecursionError):
         _bad("it does not hold JSON, or a name stands twice")
     if not isinstance(value, dict):
@@ -126,7 +145,8 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object's members. Raises ValueError where a name stands twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError

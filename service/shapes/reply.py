@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from store.reads import HALF_HOUR, MISSING, Series, State, Window
+from store.reads import HALF_HOUR, MISSING, Series, State, Window, moment_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +59,11 @@ class Reply:
 def stamps(half_hours: NDArray[np.int64]) -> NDArray[np.datetime64]:
     """Return the UTC second at which each half-hour begins, same shape."""
     return (half_hours * HALF_HOUR).astype("datetime64[s]")
+
+
+def stamp(half_hour: int) -> str:
+    """Return the RFC 3339 second at which one half-hour begins."""
+    return moment_of(half_hour).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def missing(series: Series) -> NDArray[np.bool_]:

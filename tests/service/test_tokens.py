@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey
 
 from service.identity import Guard, Principal
-from service.issuers import ASSERTION_TYPE, Issuer, TokenRequestError
+from service.issuers import (
+    ASSERTION_TYPE,
+    Assertion,
+    Issuer,
+    TokenRequestError,
+    parse_request,
+)
 from service.jose import BadTokenError, sign
 
 NOW = 1_750_000_000
@@ -282,26 +288,31 @@ def proof(header: dict[str, Any] | None = None, key: OKPKey = CLIENT, **changes:
     return sign({**PROOF_HEADER, **(header or {})}, claims, key)
 
 
+def read(body: bytes, find: Callable[[str], list[dict[str, Any]]] = jwks) -> Assertion:
+    request = parse_request(body)
+    return ISSUER.assertion(request, find(request.client_id), NOW)
+
+
 def error_of(body: bytes, find: Callable[[str], list[dict[str, Any]]] = jwks) -> str:
     with pytest.raises(TokenRequestError) as caught:
-        ISSUER.assertion(body, find, NOW)
+        read(body, find)
     return caught.value.error
 
 
 def test_a_client_proves_itself_by_its_own_key() -> None:
-    found = ISSUER.assertion(form(proof(), client_id="p_a"), jwks, NOW)
+    found = read(form(proof(), client_id="p_a"))
     assert (found.client_id, found.jti, found.expires) == ("p_a", "a1", NOW + 60)
 
 
 @pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
 @pytest.mark.parametrize("typ", ["JWT", "client-authentication+jwt"])
 def test_both_names_of_the_algorithm_and_types_are_read(alg: str, typ: str) -> None:
-    assert ISSUER.assertion(form(proof({"alg": alg, "typ": typ})), jwks, NOW).client_id == "p_a"
+    assert read(form(proof({"alg": alg, "typ": typ}))).client_id == "p_a"
 
 
 def test_a_client_of_one_key_needs_no_kid() -> None:
     text = sign({"alg": "EdDSA"}, PROOF, CLIENT)
-    assert ISSUER.assertion(form(text), jwks, NOW).client_id == "p_a"
+    assert read(form(text)).client_id == "p_a"
     two = [JWK, {**STRANGER.as_dict(private=False), "kid": "other"}]
     assert error_of(form(text), lambda _: two) == "invalid_client"
 
@@ -310,7 +321,7 @@ def test_an_assertion_made_by_authlib_is_read() -> None:
     text = private_key_jwt_sign(
         CLIENT, "p_a", URL, alg="Ed25519", issued_at=NOW, expires_in=60, header={}
     )
-    assert ISSUER.assertion(form(text), jwks, NOW).client_id == "p_a"
+    assert read(form(text)).client_id == "p_a"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""The application put together: one store in, one FastAPI application out.
+
+Layers, outermost first: the door (bounds, last resort, timing), FastAPI's routing and documents,
+each route with its problems told. FastAPI reads no parameter and builds no model: see `routes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import openapi, telemetry
+from service.desk import Desk, NotedRefusalError
+from service.door import Door
+from service.identity import Guard
+from service.issuers import Issuer
+from service.oauth import OAuth
+from service.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
+from service.routes import Reads
+from service.telemetry import METRICS_TYPE, Telemetry
+from store.wiring import Settings, open_store
+
+if TYPE_CHECKING:
+    from store.wiring import Store
+
+Handler = Callable[[Request], Awaitable[Response]]
+_JSON = "application/json"
+SECRET = "token-signing"  # noqa: S105 - the name of a secret
+
+
+class Bare(APIRoute):
+    """A route whose endpoint takes the request as it came; nothing is resolved on the way."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """Return the endpoint itself."""
+        return self.endpoint  # type: ignore[no-any-return]
+
+
+def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
+    """Return the application that serves ``store``.
+
+    Args:
+        store: Open, with its keys.
+        closing: Closed when the application shuts down.
+    """
+    watch, desk = Telemetry(), Desk(store)
+    issuer = Issuer.from_seed(store.settings.public_url, store.keys.secret(SECRET))
+    guard = Guard(issuer.url, issuer.audience, issuer.public_keys())
+    reads, oauth = Reads(store, desk, guard, watch), OAuth(issuer, desk, store.clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        with closing or ExitStack():
+            yield
+
+    app = FastAPI(
+        title="Meterkeep",
+        version="1",
+        description=openapi.DESCRIPTION,
+        docs_url=None,  # they would load scripts from somebody else's server
+        redoc_url=None,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _bare_status, RequestValidationError: _bare_status},
+    )
+    app.router.route_class = Bare
+
+    def add(method: str, path: str, handler: Handler, said: dict[str, Any]) -> None:
+        app.router.add_api_route(
+            path,
+            told(handler, path, watch),
+            methods=[method],
+            name=handler.__name__,
+            operation_id=handler.__name__,
+            summary=(handler.__doc__ or "").split("\n", maxsplit=1)[0],
+            description=" ",
+            openapi_extra=said,
+            response_model=None,
+        )
+
+    locked = {"security": [{"bearer": []}]}
+    # The address asked most stands first: routes are tried in order.
+    add("GET", "/v1/meter-points/{meter_point}/reads", reads.reads, openapi.READS | locked)
+    add("GET", "/v1/meter-points/{meter_point}/coverage", reads.coverage, openapi.COVERAGE | locked)
+    add("POST", "/v1/meter-points/lookup", reads.lookup, openapi.LOOKUP | locked)
+    add("POST", "/v1/decisions", reads.decisions, openapi.DECISIONS | locked)
+    add("POST", "/oauth2/token", oauth.token, openapi.TOKEN)
+    add("GET", "/oauth2/jwks", oauth.jwks, {})
+    add("GET", "/.well-known/oauth-authorization-server", oauth.metadata, {})
+    add("GET", "/healthz", _alive, {})
+    add("GET", "/readyz", _ready(desk), {"responses": openapi.problems(503)})
+    add("GET", "/metrics", _metrics(watch), {})
+    _document(app)
+    app.add_middleware(Door, telemetry=watch)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """Return the application of the environment's store: what each worker process runs."""
+    telemetry.configure()
+    with ExitStack() as closing:
+        store = closing.enter_context(open_store(Settings.from_environment()))
+        return create_app(store, closing=closing.pop_all())
+
+
+def told(handler: Handler, path: str, watch: Telemetry) -> Handler:
+    """Return ``handler`` with every error told as its problem; none gets past."""
+
+    async def telling(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is a problem too
+            problem = problem_of(error)
+            watch.failed(path, problem, error)
+            entry = error.entry if isinstance(error, NotedRefusalError) else None
+            return respond(problem, entry)
+
+    return telling
+
+
+def respond(problem: Problem, entry: str | None = None) -> Response:
+    """Return the response that tells ``problem``; ``entry`` is its log entry, where it has one."""
+    headers = problem.headers() | ({} if entry is None else {"meterkeep-log-entry": entry})
+    return Response(problem.body(), problem.status, headers, MEDIA_TYPE)
+
+
+async def _bare_status(_request: Request, error: Exception) -> Response:
+    return respond(problem_of_status(getattr(error, "status_code", 422)))
+
+
+async def _alive(_request: Request) -> Response:
+    """Say that the process runs."""
+    return Response(b'{"status":"alive"}', media_type=_JSON)
+
+
+def _ready(desk: Desk) -> Handler:
+    async def readiness(_request: Request) -> Response:
+        """Say whether answers can be given: the catalogue can be read."""
+        await desk.ready()
+        return Response(b'{"status":"ready"}', media_type=_JSON)
+
+    return readiness
+
+
+def _metrics(watch: Telemetry) -> Handler:
+    async def metrics(_request: Request) -> Response:
+        """Show counts and durations for Prometheus; this worker's own."""
+        return Response(watch.exposition(), media_type=METRICS_TYPE)
+
+    return metrics
+
+
+def _document(app: FastAPI) -> None:
+    """Let /openapi.json name the way to authenticate."""
+    document = app.openapi()
+    document.setdefault("components", {})["securitySchemes"] = openapi.SECURITY_SCHEME
+    document["openapi"] = str(orjson.loads(orjson.dumps(document["openapi"])))

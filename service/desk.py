@@ -1,0 +1,164 @@
+"""The desk: who asks, may they, and what do they get. Between the routes and the store.
+
+    1  party      a principal's roles, as they are at this moment      401 where it is known no more
+    2  facts      one snapshot: registrations, tenancies, consents
+    3  decision   a Grant, or a refusal whose leaf is durable before anybody hears of it
+    4  answer     the store's: its leaf durable, then rows
+
+SQLite is asked in line, its microseconds cost less than a thread would; PostgreSQL on a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import anyio.to_thread
+
+from service.jose import BadTokenError
+from store import tables
+from store.access import Grant, Question, Refused, decide
+from store.database import insert_absent
+from store.errors import RefusedError
+from store.log import Entry, Kind
+from store.reads import moment_of
+
+if TYPE_CHECKING:
+    from service.asking import Asked
+    from service.identity import Principal
+    from store.facts import Client
+    from store.grounds import Grounds, Party
+    from store.reads import Mpxn
+    from store.wiring import Store
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_GONE = "this client is not registered here any more"
+
+
+class NotedRefusalError(RefusedError):
+    """A refusal that may be told, since the log has it.
+
+    Attributes:
+        entry: Id of its log entry, hex.
+    """
+
+    def __init__(self, refused: Refused, entry: str) -> None:
+        super().__init__(str(refused), code=refused.code)
+        self.entry = entry
+
+
+class Desk:
+    """Decides, by the store's own facts and the clock's time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def client(self, client_id: str) -> Client | None:
+        """Return the registered client with this id and its public keys, or None."""
+        return await self._aside(self._store.facts.client, client_id)
+
+    async def party(self, principal: Principal) -> Party:
+        """Return whom ``principal`` speaks for. Raises BadTokenError where it is known no more."""
+        return await self._aside(self._party, principal.client_id)
+
+    async def grant(self, principal: Principal, handle: str, asked: Asked, verb: str) -> Grant:
+        """Return the permission to answer ``asked`` of the meter point behind ``handle``.
+
+        Args:
+            principal: Who asks.
+            handle: The party's own ``mp_..``.
+            asked: What is asked.
+            verb: ``read``, ``coverage`` or ``decide``: the action that a refusal's leaf names.
+
+        Raises:
+            BadTokenError: The party is known no more.
+            InputError: The handle is not this party's (``unknown_meter_point``), or the question
+                cannot be meant.
+            NotedRefusalError: It may not, and the leaf that says so is durable.
+            CatalogueError: The leaf could not be made durable.
+        """
+        mpxn = self._store.keys.unhandle(handle, principal.client_id)
+        question, grounds = await self._aside(self._grounds, principal.client_id, mpxn, asked)
+        try:
+            return decide(question, grounds, self._store.policy, self._store.clock.now())
+        except Refused as refused:
+            entry = await self._store.log.write_async(
+                Entry(
+                    Kind.DENIED,
+                    f"{verb} {question.srv}",
+                    question.party.code,
+                    refused.code,
+                    self._store.policy.digest,
+                    _telling(question, grounds),
+                )
+            )
+            raise NotedRefusalError(refused, entry.hex()) from None
+
+    async def refusal(self, action: str, party: Party) -> NotedRefusalError:
+        """Return the refusal of a party none of whose roles may read, its leaf durable."""
+        refused, policy = Refused("srv_not_permitted_for_role"), self._store.policy.digest
+        entry = Entry(Kind.DENIED, action, party.code, refused.code, policy)
+        return NotedRefusalError(refused, (await self._store.log.write_async(entry)).hex())
+
+    async def note_allowed(self, grant: Grant) -> str:
+        """Make the leaf of a decision that was asked for without data; returns its entry id."""
+        detail = {"role": grant.role, "rests_on": [part.entry.hex() for part in grant.parts]}
+        entry = Entry(
+            Kind.OUTCOME, f"decide {grant.srv}", grant.party, "allow", grant.policy, detail
+        )
+        return (await self._store.log.write_async(entry)).hex()
+
+    async def once(self, issuer: str, jti: str, expires: float) -> bool:
+        """Return whether ``jti`` of ``issuer`` is seen for the first time, on any worker.
+
+        Durable before it says True: an assertion does not count again after a restart.
+        """
+        return await self._aside(self._once, issuer, jti, expires)
+
+    async def ready(self) -> None:
+        """Return where answers can be given. Raises CatalogueError or KekError where not."""
+        await self._aside(self._ready)
+
+    def _party(self, code: str) -> Party:
+        with self._store.database.read() as connection:
+            party = self._store.facts.party(connection, code)
+        if party is None:
+            raise BadTokenError(_GONE)
+        return party
+
+    def _grounds(self, code: str, mpxn: Mpxn, asked: Asked) -> tuple[Question, Grounds]:
+        with self._store.database.read() as connection:
+            party = self._store.facts.party(connection, code)
+            if party is None:
+                raise BadTokenError(_GONE)
+            return asked.by(party, mpxn), self._store.facts.grounds(connection, mpxn, code)
+
+    def _once(self, issuer: str, jti: str, expires: float) -> bool:
+        token = hashlib.sha256(f"{issuer}\0{jti}".encode()).digest()
+        with self._store.database.write() as connection:
+            row = {"token": token, "expires": expires}
+            return insert_absent(connection, tables.once, [row]) == 1
+
+    def _ready(self) -> None:
+        with self._store.database.read() as connection:
+            self._store.catalogue.newest(connection)
+
+    async def _aside(self, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
+        if self._store.database.is_local:
+            return work(*arguments, **named)
+        return await anyio.to_thread.run_sync(lambda: work(*arguments, **named))
+
+
+def _telling(question: Question, grounds: Grounds) -> dict[str, Any]:
+    """Return what a refusal's detail keeps: whose reads were asked for, and what exactly."""
+    touched = [t.subject for t in grounds.tenancies if t.window.meet(question.window)]
+    return {
+        "from": moment_of(question.window.start).isoformat(),
+        "to": moment_of(question.window.end).isoformat(),
+        "granularity": question.granularity,
+        "registers": [register.word for register in question.registers],
+        "role": question.role,
+        "subjects": [subject.hex() for subject in touched if subject is not None],
+    }

@@ -1,0 +1,37 @@
+"""An answer cut to what was allowed: one series per register and unbroken allowed window.
+
+The store answers over the whole window, and what was withheld looks like what never arrived. A
+caller must be able to tell the two apart, so only allowed half-hours go on to be shaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from store.reads import Series, Window
+
+if TYPE_CHECKING:
+    from store.access import Grant
+
+
+def allowed_windows(grant: Grant) -> list[Window]:
+    """Return the unbroken windows that ``grant`` allows, in order of time."""
+    found: list[Window] = []
+    for part in sorted(grant.parts, key=lambda part: part.window.start):
+        if found and found[-1].end == part.window.start:
+            found[-1] = Window(found[-1].start, part.window.end)
+        else:
+            found.append(part.window)
+    return found
+
+
+def cut(series: Sequence[Series], windows: Sequence[Window]) -> Iterator[Series]:
+    """Yield each of ``series`` cut to each of ``windows``; a window outside yields nothing."""
+    for one in series:
+        for window in windows:
+            inside = one.window.meet(window)
+            if inside is None:
+                continue
+            at = slice(inside.start - one.window.start, inside.end - one.window.start)
+            yield Series(one.register, inside, one.energy[at], one.states[at])

@@ -1,0 +1,173 @@
+"""The addresses that answer about meter points.
+
+    POST /v1/meter-points/lookup              an MPXN becomes the caller's own `mp_..`
+    GET  /v1/meter-points/{..}/reads          what was measured
+    GET  /v1/meter-points/{..}/coverage       what there is and what is missing, no value
+    POST /v1/decisions                        the same question, answered without data
+
+The order never changes: who (401), what (422), facts and decision (403, 410), leaf durable (503),
+rows, answer. Parameters are read by hand: a model per request would cost more than opening a month.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.asking import COVERAGE, READS, Asked, parse, strict_object, words_of
+from service.desk import NotedRefusalError
+from service.door import body_of
+from service.negotiation import SHAPES, chosen
+from service.parts import allowed_windows, cut
+from service.shapes import json
+from service.shapes.reply import Reply, stamp
+from store.errors import InputError
+from store.reads import Mpxn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.desk import Desk
+    from service.identity import Guard, Principal
+    from service.telemetry import Telemetry
+    from store.access import Grant, Withheld
+    from store.readstore import Answer
+    from store.wiring import Store
+
+_MOST_QUERY = 4_096  # characters
+_MOST_FIELDS = 32
+_NO_STORE = {"cache-control": "no-store"}
+_DECISION = ("meter_point", *READS)
+
+
+class Reads:
+    """Answers about meter points."""
+
+    def __init__(self, store: Store, desk: Desk, guard: Guard, telemetry: Telemetry) -> None:
+        self._store, self._desk, self._guard = store, desk, guard
+        self._telemetry = telemetry
+
+    async def lookup(self, request: Request) -> Response:
+        """Give the caller its own name for a meter point; nothing is told of whether it exists."""
+        party = await self._desk.party(self._principal(request))
+        value = strict_object(await _json_body(request), ("mpxn",))
+        if not isinstance(value.get("mpxn"), str):
+            raise InputError("`mpxn` is needed, as text", code="missing_parameter")
+        mpxn = Mpxn.parse(value["mpxn"])
+        if not any(role in party.roles for role, _ in self._store.policy.matrix):
+            raise await self._desk.refusal("lookup", party)
+        return _answer({"meter_point": self._store.keys.handle(mpxn, party.code)})
+
+    async def reads(self, request: Request) -> Response:
+        """Answer reads in the shape that the caller accepts."""
+        principal = self._principal(request)
+        shape = SHAPES[chosen(request.headers.get("accept"))]
+        handle, asked = request.path_params["meter_point"], parse(_words(request))
+        grant = await self._desk.grant(principal, handle, asked, "read")
+        answer = await self._store.reads.read(grant)
+        reply = _reply(handle, asked, grant, answer)
+        body = shape.encode(reply)
+        self._telemetry.released(sum(len(series.window) for series in reply.series))
+        return Response(body, 200, _headers(answer, grant), shape.MEDIA_TYPE)
+
+    async def coverage(self, request: Request) -> Response:
+        """Answer which half-hours there are, from the states alone: no energy is opened."""
+        principal = self._principal(request)
+        handle, asked = request.path_params["meter_point"], parse(_words(request), COVERAGE)
+        grant = await self._desk.grant(principal, handle, asked, "coverage")
+        answer = await self._store.reads.coverage(grant)
+        body = json.encode_coverage(_reply(handle, asked, grant, answer))
+        return Response(body, 200, _headers(answer, grant), json.MEDIA_TYPE)
+
+    async def decisions(self, request: Request) -> Response:
+        """Say whether a question would be answered, and on what; release nothing."""
+        principal = self._principal(request)
+        value = strict_object(await _json_body(request), _DECISION)
+        handle = value.pop("meter_point", None)
+        if not isinstance(handle, str):
+            raise InputError("`meter_point` is needed, as text", code="missing_parameter")
+        asked = parse(words_of(value))
+        try:
+            grant = await self._desk.grant(principal, handle, asked, "decide")
+        except NotedRefusalError as refusal:
+            told = {"allowed": False, "code": refusal.code, "detail": str(refusal)}
+            return _answer(told, {"meterkeep-log-entry": refusal.entry})
+        entry = await self._desk.note_allowed(grant)
+        return _answer(_decision(grant), {"meterkeep-log-entry": entry})
+
+    def _principal(self, request: Request) -> Principal:
+        header = request.headers.get("authorization")
+        return self._guard.principal(header, self._store.clock.now())
+
+
+def _words(request: Request) -> dict[str, list[str]]:
+    query = request.scope["query_string"]
+    if len(query) > _MOST_QUERY:
+        raise InputError("the query is too long", code="bad_query")
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query),
+            errors="strict", max_num_fields=_MOST_FIELDS,
+        )  # fmt: skip
+    except ValueError:
+        raise InputError("the query is malformed", code="bad_query") from None
+    words: dict[str, list[str]] = {}
+    for name, value in pairs:
+        words.setdefault(name, []).append(value)
+    return words
+
+
+async def _json_body(request: Request) -> bytes:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != json.MEDIA_TYPE:
+        raise InputError("send application/json", code="not_json")
+    return await body_of(request)
+
+
+def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:
+    series = tuple(cut(answer.series, allowed_windows(grant)))
+    return Reply(handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar)
+
+
+def _headers(answer: Answer, grant: Grant) -> dict[str, str]:
+    headers = {
+        "cache-control": "no-store",
+        "vary": "accept",
+        "meterkeep-commit": str(answer.commit),
+        "meterkeep-log-entry": answer.entry.hex(),
+    }
+    if grant.withheld:
+        headers["meterkeep-withheld"] = withheld_header(grant.withheld)
+    return headers
+
+
+def withheld_header(withheld: Sequence[Withheld]) -> str:
+    """Return what was withheld as one header: ``from/to;code``, comma between. See README."""
+    return ", ".join(
+        f"{stamp(kept.window.start)}/{stamp(kept.window.end)};{kept.code}" for kept in withheld
+    )
+
+
+def _decision(grant: Grant) -> dict[str, Any]:
+    return {
+        "allowed": True,
+        "role": grant.role,
+        "registers": [register.word for register in grant.registers],
+        "granularity": grant.granularity,
+        "parts": [
+            {"from": stamp(p.window.start), "to": stamp(p.window.end), "basis": p.basis}
+            for p in grant.parts
+        ],
+        "withheld": [
+            {"from": stamp(w.window.start), "to": stamp(w.window.end), "code": w.code}
+            for w in grant.withheld
+        ],
+    }
+
+
+def _answer(value: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(value), 200, {**_NO_STORE, **(headers or {})}, json.MEDIA_TYPE)
