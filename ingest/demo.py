@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 from ingest import demo_facts
 from ingest.demo_note import parties, read_note
 from ingest.synthetic import Home, Span, span, story, together
+from ingest.synthetic.days import months_before
 from ingest.synthetic.homes import along
 from ingest.synthetic.people import CAST
 from ingest.synthetic.streets import ENOUGH
-from store.reads import MISSING, MeterDays, Mpxn, Register, date_of
+from store.reads import MISSING, MeterDays, Mpxn, Register
 from store.writestore import Source
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Planted:
 
     Attributes:
         homes: How many homes.
-        first: The first UTC day of their reads.
+        first: The first local day of their reads.
         today: The day after the last.
         reads: Half-hours taken in by this run.
         commits: The commits of this run; empty where all was there already.
@@ -101,7 +102,7 @@ def plant(
         some = list(islice(walk, ENOUGH))
     commits = tuple(number for number, _ in made)
     reads = sum(taken for _, taken in made)
-    return Planted(homes, date_of(days.first), today, reads, commits, clients, cast)
+    return Planted(homes, months_before(today, months), today, reads, commits, clients, cast)
 
 
 def _deliver(store: Store, homes: Sequence[Home], seed: int, days: Span) -> list[tuple[int, int]]:

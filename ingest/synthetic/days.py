@@ -68,12 +68,14 @@ def months_before(until: date, months: int) -> date:
 def span(months: int, until: date) -> Span:
     """Return the UTC days of the ``months`` calendar months before ``until`` (itself left out).
 
+    The first local day is whole: in summer it begins at 23:00Z of the UTC day before.
+
     Raises:
         InputError: Not 1 to 120 months.
     """
     if not 1 <= months <= 120:  # noqa: PLR2004 - ten years: a bound on memory, not on the model
         raise InputError("months: 1 to 120", code="bad_months")
-    first = day_of(months_before(until, months))
+    first = local_midnight(months_before(until, months)) // DAY_SLOTS
     days = day_of(until) - first
     dates = [date_of(first + i) for i in range(days + 2)]
     start = first * DAY_SLOTS
