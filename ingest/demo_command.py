@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ingest.demo import Planted, plant
 from ingest.synthetic.facts import ADVISER, OPTED_IN, SUPPLIER, WITHOUT
-from store.errors import MeterkeepError
 from store.wiring import Settings, initialise, open_store
 
 CLIENTS = "clients"  # the folder of the client files, beside the store's
@@ -31,11 +30,7 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
     """Keep synthetic homes, parties, consents and client files, to try everything on."""
-    try:
-        planted = _plant(homes, months, seed)
-    except MeterkeepError as error:
-        print(f"demo: error: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(2) from error
+    planted = _plant(homes, months, seed)
     if json:
         sys.stdout.write(orjson.dumps(_told(planted)).decode() + "\n")
         return

@@ -167,7 +167,12 @@ def test_the_command_prints_what_to_ask(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(told["ask"]) == 3
 
 
-def test_the_command_fails_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, printed = run(tmp_path, monkeypatch, "--homes", "0")
-    assert code == 2
-    assert "demo: error: homes: 1 to" in printed
+def test_the_command_leaves_its_errors_to_the_one_place_that_maps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    demo_command.register(app)
+    monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "store"))
+    with pytest.raises(InputError):
+        CliRunner().invoke(app, ["demo", "--homes", "0"], catch_exceptions=False)
