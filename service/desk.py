@@ -115,7 +115,8 @@ class Desk:
 
         Durable before it says True: an assertion does not count again after a restart.
         """
-        return await self._aside(self._once, issuer, jti, expires)
+        # On a thread even for SQLite: a writer may have to wait for an ingest's turn to end.
+        return await anyio.to_thread.run_sync(self._once, issuer, jti, expires)
 
     async def ready(self) -> None:
         """Return where answers can be given. Raises CatalogueError or KekError where not."""

@@ -95,7 +95,7 @@ _DAYS_EXAMPLE = {
 _COVERAGE_EXAMPLE = {
     **_SERIES_EXAMPLE,
     "series": [
-        {k: v for k, v in _SERIES_EXAMPLE["series"][0].items() if k not in {"values", "interval"}}  # type: ignore[index, attr-defined]
+        {k: v for k, v in _SERIES_EXAMPLE["series"][0].items() if k not in {"values", "interval"}}  # type: ignore[index]
     ],
 }
 _CSV_EXAMPLE = (
