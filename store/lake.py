@@ -156,11 +156,13 @@ def box_starts(body: pa.Buffer, groups: Sequence[tuple[int, int]]) -> list[int]:
         chunk = metadata.row_group(number).column(0)
         plain = (end - start) * BOX_SIZE
         header = chunk.total_compressed_size - plain
+        first = body[chunk.data_page_offset : chunk.data_page_offset + PAGE_HEADER]
         if (
             chunk.num_values != end - start
             or chunk.compression != "UNCOMPRESSED"
             or chunk.has_dictionary_page
             or not 0 < header <= PAGE_HEADER
+            or not bytes(first).startswith(_one_page(plain))
         ):
             raise StoreError(
                 "the Parquet writer split a page: boxes cannot be found by arithmetic (more than "
@@ -169,6 +171,20 @@ def box_starts(body: pa.Buffer, groups: Sequence[tuple[int, int]]) -> list[int]:
             )
         starts.append(chunk.data_page_offset + header)
     return starts
+
+
+def _one_page(size: int) -> bytes:
+    """Return how the header of a data page of ``size`` plain bytes begins (Thrift, compact).
+
+    Two small headers fit into PAGE_HEADER too: only the page's own size tells that there is one.
+    """
+    zigzag, varint = size << 1, b""
+    while zigzag > 0x7F:  # noqa: PLR2004 - seven bits to a byte
+        varint += bytes([zigzag & 0x7F | 0x80])
+        zigzag >>= 7
+    varint += bytes([zigzag])
+    # field 1, type: DATA_PAGE; field 2 and 3: the size before and after compression
+    return b"\x15\x00\x15" + varint + b"\x15" + varint
 
 
 def _runs(rows: Sealed, groups: Sequence[tuple[int, int]], starts: Sequence[int]) -> Iterator[Run]:
