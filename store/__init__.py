@@ -1,1 +1,1 @@
-"""What must hold whichever door you came by: formats, keys, catalogue, grants, log. No HTTP here."""
+"""What must hold whichever door you came by: formats, keys, catalogue, grants, log. No HTTP."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 from store.errors import InputError, RefusedError
@@ -217,20 +218,16 @@ def _usable(
     consent: Consent, question: Question, registers: tuple[Register, ...], now: float
 ) -> str | None:
     """Return why a consent cannot be used now for this question, or None where it can."""
-    if consent.state == "withdrawn":
-        return "consent_withdrawn"
-    if consent.state != "granted" or consent.granularity not in GRANULARITIES:
-        return "consent_missing"
-    if consent.expires is not None and consent.expires <= now:
-        return "consent_expired"
-    if consent.reminder_due is not None and consent.reminder_due <= now:
-        return "reminder_lapsed"
-    if consent.registers and not consent.registers >= set(registers):
-        return "consent_missing"
-    finest = GRANULARITIES.index(consent.granularity)
-    if GRANULARITIES.index(question.granularity) < finest:
-        return "granularity_not_consented"
-    return None
+    fineness = GRANULARITIES.index(question.granularity)
+    rules = (
+        (consent.state == "withdrawn", "consent_withdrawn"),
+        (consent.state != "granted", "consent_missing"),
+        (consent.expires is not None and consent.expires <= now, "consent_expired"),
+        (consent.reminder_due is not None and consent.reminder_due <= now, "reminder_lapsed"),
+        (bool(consent.registers) and not consent.registers >= set(registers), "consent_missing"),
+        (consent.granularity not in GRANULARITIES[: fineness + 1], "granularity_not_consented"),
+    )
+    return next((code for broken, code in rules if broken), None)
 
 
 def _by_registration(
@@ -288,7 +285,7 @@ def _segments(window: Window, cuts: Sequence[int]) -> Iterator[Window]:
     """Yield ``window`` cut at every one of ``cuts`` that lies inside it."""
     inside = sorted({cut for cut in cuts if window.start < cut < window.end})
     edges = [window.start, *inside, window.end]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         yield Window(start, end)
 
 

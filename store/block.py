@@ -31,7 +31,7 @@ STATES_SIZE = 12  # bytes
 
 _SHIFTS = np.array([0, 2, 4, 6], np.uint8)
 # Every byte of states, spread to its four half-hours: one look-up instead of shifts and masks.
-_SPREAD = (np.arange(256, dtype=np.uint8)[:, None] >> _SHIFTS) & 3
+_SPREAD = ((np.arange(256)[:, None] >> _SHIFTS) & 3).astype(np.uint8)
 
 
 def pack(energy: NDArray[np.uint16], states: NDArray[np.uint8]) -> tuple[bytes, bytes]:
@@ -69,4 +69,5 @@ def unpack_energy(blocks: bytes) -> NDArray[np.uint16]:
 
 def unpack_states(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return uint8[n, 48], State numbers, of uint8[n, 12] packed states."""
-    return _SPREAD[packed].reshape(-1, DAY_SLOTS)
+    spread: NDArray[np.uint8] = _SPREAD[packed]
+    return spread.reshape(-1, DAY_SLOTS)

@@ -166,7 +166,7 @@ class Catalogue:
         return batch
 
     def register(self, batch: int, files: Sequence[NewFile]) -> None:
-        """Note ``files`` as pending under ``batch``, with their run indexes, before they are put."""
+        """Note ``files`` as pending under ``batch``, with their indexes, before they are put."""
         now = self._clock.now()
         for file in files:
             with self._database.write() as connection:
@@ -246,14 +246,14 @@ class Catalogue:
         """Return every live run of ``subject`` in the months that ``window`` touches.
 
         Args:
-            registers: At least one, at most three.
+            connection: The snapshot.
+            subject: Whose.
+            registers: At least one; there are six.
+            window: Half-hours.
         """
         months = window.months
-        first, second, third = (*registers, *registers, *registers)[:3]
-        rows = _RUNS_OF.rows(
-            connection, a=first, b=second, c=third, first=months[0], last=months[-1],
-            subject=subject,
-        )  # fmt: skip
+        six = dict(zip("abcdef", (*registers, *[registers[0]] * 6), strict=False))
+        rows = _RUNS_OF.rows(connection, **six, first=months[0], last=months[-1], subject=subject)
         return [
             FoundRun(name, register, month, run)
             for name, register, month, page in rows
@@ -279,9 +279,16 @@ class Catalogue:
         return known
 
     @staticmethod
-    def reverted(connection: Connection, as_of: int) -> set[int]:
+    def reverted(connection: Connection, as_of: int) -> frozenset[int]:
         """Return the commits that are left out of answers as of commit ``as_of``."""
-        return {row[0] for row in _REVERTED.rows(connection, as_of=as_of)}
+        return frozenset(row[0] for row in _REVERTED.rows(connection, as_of=as_of))
+
+    @staticmethod
+    def newest_month(connection: Connection) -> int | None:
+        """Return the newest month of which a file is live; None in an empty store."""
+        table = tables.files
+        query = select(func.max(table.c.month)).where(table.c.state == FileState.LIVE)
+        return connection.execute(query).scalar()
 
     @staticmethod
     def live(connection: Connection) -> Iterator[LiveFile]:
@@ -294,7 +301,7 @@ class Catalogue:
             .order_by(t.c.register, t.c.month, t.c.level, t.c.id)
         )  # fmt: skip
         for row in connection.execute(query):
-            yield LiveFile(*row)
+            yield LiveFile(*tuple(row))
 
     @staticmethod
     def index_of(connection: Connection, file: LiveFile) -> list[Run]:
@@ -337,7 +344,7 @@ def _runs_of() -> Select[tuple[str, int, int, bytes]]:
         select(f.c.name, f.c.register, f.c.month, r.c.page)
         .join_from(f, r, (r.c.file == f.c.id) & (r.c.first == page.correlate(f).scalar_subquery()))
         .where(
-            f.c.register.in_([bindparam("a"), bindparam("b"), bindparam("c")]),
+            f.c.register.in_([bindparam(name) for name in "abcdef"]),
             f.c.month.between(bindparam("first"), bindparam("last")),
             f.c.state == FileState.LIVE,
             f.c.low <= subject,

@@ -150,7 +150,7 @@ def tag(key: bytes, purpose: bytes, text: str) -> bytes:
 
 
 def conceal(key: bytes, text: bytes, party: bytes) -> bytes:
-    """Return ``text`` under AES-SIV for ``party``: the same each time, different between parties."""
+    """Return ``text`` under AES-SIV for ``party``: the same each time, another for each party."""
     return AESSIV(key).encrypt(text, [b"meterkeep mp v1", party])
 
 

@@ -1,9 +1,9 @@
-"""What is known: parties, registrations, consents, choices, tenancies. Each fact is a log leaf,
-committed with it, and names that leaf.
+"""What is known: parties, registrations, consents, choices, tenancies.
+
+Each fact is a log leaf, committed with it, and names that leaf.
 """
 
 from __future__ import annotations
-
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, insert, select, update
 from store import tables
 from store.database import MOST_ROWS, Prepared, insert_absent, portions
 from store.errors import InputError
-from store.grounds import FOREVER, Choice, Consent, Grounds, Party, Registration
+from store.grounds import FOREVER, Choice, Consent, Grounds, Party, Registration, Tenancy
 from store.log import Entry, Kind, Log
 from store.policy import GRANULARITIES, PREMISES, Policy
 from store.reads import Mpxn, Register, Window
@@ -245,6 +245,23 @@ class Facts:
             if changed.rowcount != 1:
                 raise InputError("no consent in force has this id", code="unknown_consent")
 
+    def remind_consent(self, identity: str) -> None:
+        """State that the customer was reminded; the next reminder is due in a year.
+
+        Raises:
+            InputError: No such consent, or it is not in force.
+        """
+        t = tables.consents
+        with self._database.write() as connection:
+            leaf = self._state(connection, "consent remind", "", {"consent": identity})
+            changed = connection.execute(
+                update(t)
+                .where(t.c.id == identity, t.c.state == "granted")
+                .values(reminder_due=self._clock.now() + YEAR, version=t.c.version + 1, entry=leaf)
+            )
+            if changed.rowcount != 1:
+                raise InputError("no consent in force has this id", code="unknown_consent")
+
     def consents(self) -> list[ConsentRow]:
         """Return every consent, oldest first."""
         t = tables.consents.c
@@ -254,7 +271,7 @@ class Facts:
         ).order_by(t.granted, t.id)  # fmt: skip
         with self._database.read() as connection:
             return [
-                ConsentRow(r[0], r[1], r[2], r[3], _window(r[4], r[5]), *r[6:])
+                ConsentRow(r[0], r[1], r[2], r[3], _window(r[4], r[5]), *tuple(r)[6:])
                 for r in connection.execute(query)
             ]
 
@@ -271,6 +288,10 @@ class Facts:
                 "choice": choice, "at": self._clock.now(),
                 "entry": self._state(connection, f"supply {choice}", party, detail),
             })  # fmt: skip
+
+    def tenancies_of(self, connection: Connection, mpxn: Mpxn) -> tuple[Tenancy, ...]:
+        """Return the tenancies of a meter point, for an operator."""
+        return self._tenancies.of(connection, self._keys.tag(mpxn))
 
     def erase(self, mpxns: Sequence[Mpxn], basis: str) -> int:
         """Destroy the keys of every customer of these meter points, for good; returns how many.

@@ -14,7 +14,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from store import envelope, tables
 from store.database import insert_absent
@@ -118,6 +118,15 @@ class Keys:
         if self.handle(mpxn, party) != handle:
             raise InputError("this meter_point was not issued to you", code="unknown_meter_point")
         return mpxn
+
+    def counts(self) -> dict[str, int]:
+        """Return how many keys of each kind the register holds."""
+        kinds = {"secrets": tables.secrets, "bucket keys": tables.bucket_keys, "DEKs": tables.deks}
+        with self._database.read() as connection:
+            return {
+                name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for name, table in kinds.items()
+            }
 
     # ---- buckets and DEKs --------------------------------------------------------------------
 

@@ -199,5 +199,5 @@ def _runs(rows: Sealed, groups: Sequence[tuple[int, int]], starts: Sequence[int]
         row += count
 
 
-assert BOX.itemsize == BOX_SIZE  # noqa: S101
-assert HEAD.itemsize == HEAD_SIZE  # noqa: S101
+assert BOX.itemsize == BOX_SIZE
+assert HEAD.itemsize == HEAD_SIZE

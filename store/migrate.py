@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -64,8 +63,6 @@ def upgrade(database: Database) -> None:
             return
     with database.write() as connection:
         config = Config()
-        config.set_main_option(
-            "script_location", os.fspath(resources.files("store") / "migrations")
-        )
+        config.set_main_option("script_location", str(resources.files("store") / "migrations"))
         config.attributes["connection"] = connection
         command.upgrade(config, CURRENT)

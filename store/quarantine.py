@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import insert, select, update
@@ -22,8 +22,9 @@ from store.errors import ErasedError, InputError
 from store.log import Entry, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy.engine import Connection
 
     from store.database import Database
@@ -155,7 +156,7 @@ class Quarantine:
         t = tables.rejected
         connection.execute(update(t).where(t.c.id.in_(groups)).values(replayed=commit))
 
-    def _key(self, subject: bytes | None, census: Census) -> tuple[envelope.AESGCM, int]:
+    def _key(self, subject: bytes | None, census: Census) -> tuple[AESGCM, int]:
         if subject is None:
             return cipher(self._keys.secret("quarantine", GENERATION)), GENERATION
         dek = census.deks[subject]
@@ -176,7 +177,7 @@ _LISTING = (
 )
 
 
-def _group(row: Mapping[int, object]) -> RejectedGroup:
+def _group(row: Any) -> RejectedGroup:
     identity, commit, digest, profile, reason, first_line, lines, replayed = row
     return RejectedGroup(
         identity,

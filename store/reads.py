@@ -174,7 +174,7 @@ def moment_of(half_hour: int) -> datetime:
 
 
 def local_midnight(day: date, zone: ZoneInfo = LONDON) -> int:
-    """Return the half-hour at which the local ``day`` begins (23:00Z of the day before in summer)."""
+    """Return the half-hour at which a local day begins: 23:00Z of the day before in summer."""
     return half_hour_of(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC))
 
 
@@ -194,6 +194,11 @@ def month_of(day: int) -> int:
     return when.year * 12 + when.month - 1
 
 
+def first_day_of(month: int) -> int:
+    """Return the UTC day number of the first day of a month."""
+    return day_of(date(month // 12, month % 12 + 1, 1))
+
+
 def month_name(month: int) -> str:
     """Return ``YYYY-MM`` of a month number."""
     return f"{month // 12:04d}-{month % 12 + 1:02d}"
@@ -211,7 +216,7 @@ class MeterDays:
         meter: int32[n], index into ``mpxns``.
         register: uint8[n], Register numbers.
         day: int32[n], UTC day numbers.
-        energy: uint16[n, 48], the register's unit per half-hour; MISSING where the row says nothing.
+        energy: uint16[n, 48], the register's unit; MISSING where the row says nothing.
         states: uint8[n, 48], State numbers.
     """
 

@@ -11,28 +11,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-from store import block, envelope, lake
+from store import envelope, lake
 from store.catalogue import Catalogue, FoundRun
-from store.envelope import BOX_SIZE
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
 from store.log import Entry, Kind, Log
+from store.overlay import Canvas, Moment
 from store.ports import Range
-from store.reads import DAY_SLOTS, MISSING, Register, Series, State, Window, moment_of
+from store.reads import Register, Series, Window, moment_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from sqlalchemy.engine import Connection
 
     from store.access import Grant, Part
     from store.database import Database
     from store.keys import Dek
     from store.ports import Objects
     from store.tenancies import Tenancies
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """All that one snapshot says about a Grant."""
+    """All that one snapshot says about a Grant: one run per file, however many parts need it."""
 
     commit: int
     reverted: frozenset[int]
-    pieces: Sequence[tuple[Part, FoundRun]]
+    runs: Sequence[tuple[bytes, FoundRun]]
     deks: Mapping[bytes, Mapping[int, Dek]]
+
+    @property
+    def ranges(self) -> list[Range]:
+        return [Range(found.name, found.run.offset, found.length) for _, found in self.runs]
 
 
 class ReadStore:
@@ -92,46 +99,65 @@ class ReadStore:
         """Return which half-hours there are, from the states alone; every energy is MISSING."""
         return await self._answer(grant, "coverage", sealed=False)
 
+    def unsafe_read(
+        self, subject: bytes, registers: Sequence[Register], window: Window
+    ) -> tuple[Series, ...]:
+        """Return a subject's reads without a Grant: for resealing alone, whose caller logs it.
+
+        A back-dated move-in makes reads another customer's; nobody may be granted them meanwhile.
+        """
+        plan = self._plan({subject: window}, registers, None, sealed=True)
+        fetched = self._objects.get_ranges(plan.ranges)
+        commits = self._catalogue.commits_of(_check(plan, fetched))
+        moment = Moment(plan.commit, plan.reverted, commits)
+        return self._lay([(subject, window)], registers, window, plan, fetched, moment, sealed=True)
+
     async def _answer(self, grant: Grant, verb: str, *, sealed: bool) -> Answer:
         entry = await self._log.write_async(_intent(grant, verb))
-        plan = await self._aside(self._plan, grant, sealed)
+        spans = _spans(grant.parts)
+        plan = await self._aside(self._plan, spans, grant.registers, grant.as_of, sealed=sealed)
         try:
-            fetched = await self._objects.get_ranges_async(_ranges(plan))
+            fetched = await self._objects.get_ranges_async(plan.ranges)
         except ObjectError:
-            # A compaction may have moved the rows and a sweep have cleared the file: look once more.
-            plan = await self._aside(self._plan, grant, sealed)
-            fetched = await self._objects.get_ranges_async(_ranges(plan))
+            # A compaction may have moved the rows and a sweep cleared the file: look once more.
+            plan = await self._aside(self._plan, spans, grant.registers, grant.as_of, sealed=sealed)
+            fetched = await self._objects.get_ranges_async(plan.ranges)
         commits = await self._aside(self._catalogue.commits_of, _check(plan, fetched))
-        return Answer(
-            self._overlay(grant, plan, fetched, commits, sealed), plan.commit, entry, grant
+        moment = Moment(plan.commit, plan.reverted, commits)
+        parts = [(part.subject, part.window) for part in grant.parts if part.subject]
+        series = self._lay(
+            parts, grant.registers, grant.window, plan, fetched, moment, sealed=sealed
         )
+        return Answer(series, plan.commit, entry, grant)
 
-    async def _aside(self, work, *arguments):
+    async def _aside(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run SQL where it does not hold the event loop: SQLite's microseconds stay in line."""
         if self._database.is_local:
-            return work(*arguments)
-        return await asyncio.to_thread(work, *arguments)
+            return work(*args, **kwargs)
+        return await asyncio.to_thread(work, *args, **kwargs)
 
-    def _plan(self, grant: Grant, sealed: bool) -> _Plan:
-        """Resolve a Grant against one snapshot."""
+    def _plan(
+        self,
+        spans: Mapping[bytes, Window],
+        registers: Sequence[Register],
+        as_of: int | float | None,
+        *,
+        sealed: bool,
+    ) -> _Plan:
+        """Resolve subjects and their windows against one snapshot."""
         with self._database.read() as connection:
-            commit = self._moment(connection, grant.as_of)
-            subjects = sorted({part.subject for part in grant.parts if part.subject})
-            deks = self._tenancies.all_deks(connection, subjects) if sealed else {}
-            if sealed and any(subject not in deks for subject in subjects):
+            commit = self._moment(connection, as_of)
+            deks = self._tenancies.all_deks(connection, list(spans)) if sealed else {}
+            if sealed and any(subject not in deks for subject in spans):
                 raise ErasedError
-            pieces = [
-                (part, found)
-                for part in grant.parts
-                if part.subject
-                for found in self._catalogue.runs_of(
-                    connection, part.subject, grant.registers, part.window
-                )
+            runs = [
+                (subject, found)
+                for subject, window in spans.items()
+                for found in self._catalogue.runs_of(connection, subject, registers, window)
             ]
-            reverted = frozenset(self._catalogue.reverted(connection, commit))
-        return _Plan(commit, reverted, pieces, deks)
+            return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
 
-    def _moment(self, connection, as_of: int | float | None) -> int:
+    def _moment(self, connection: Connection, as_of: int | float | None) -> int:
         newest = self._catalogue.newest(connection)
         if as_of is None:
             return newest
@@ -141,72 +167,51 @@ class ReadStore:
             raise InputError("no such commit yet", code="unknown_commit")
         return as_of
 
-    def _overlay(
+    def _lay(
         self,
-        grant: Grant,
+        parts: Sequence[tuple[bytes, Window]],
+        registers: Sequence[Register],
+        window: Window,
         plan: _Plan,
         fetched: Sequence[bytes],
-        commits: Mapping[int, int],
+        moment: Moment,
+        *,
         sealed: bool,
     ) -> tuple[Series, ...]:
-        """Open what was fetched and lay later commits over earlier ones."""
-        days = grant.window.days
-        canvases = {
-            register: (np.full((len(days), DAY_SLOTS), MISSING, np.uint16),
-                       np.zeros((len(days), DAY_SLOTS), np.uint8))
-            for register in grant.registers
-        }  # fmt: skip
-        grouped: dict[tuple[bytes, int, Window], list[bytes]] = defaultdict(list)
-        for (part, found), boxes in zip(plan.pieces, fetched, strict=True):
-            grouped[part.subject, found.register, part.window].append(boxes)
-        for (subject, register, window), runs in grouped.items():
-            boxes = b"".join(runs)
-            rows = np.frombuffer(boxes, lake.BOX)
-            order = np.array([commits[int(b)] for b in rows["batch"]], np.int64)
-            chosen = (rows["day"] >= window.days[0]) & (rows["day"] <= window.days[-1])
-            chosen &= order <= plan.commit
-            if plan.reverted:
-                chosen &= ~np.isin(order, list(plan.reverted))
-            at = np.flatnonzero(chosen)
-            at = at[np.argsort(order[at], kind="stable")]
-            states = block.unpack_states(rows["states"][at])
-            energy = (
-                self._open(plan.deks[subject], register, subject, boxes, rows, at)
-                if sealed
-                else np.full(states.shape, MISSING, np.uint16)
-            )
-            day = rows["day"][at].astype(np.int64)
-            _clip(states, day, window)
-            _lay_over(canvases[Register(register)], day - days[0], energy, states)
-        first = grant.window.start - days[0] * DAY_SLOTS
-        cut = slice(first, first + len(grant.window))
-        return tuple(
-            Series(register, grant.window, energy.reshape(-1)[cut], states.reshape(-1)[cut])
-            for register, (energy, states) in canvases.items()
-        )
+        """Open what was fetched and lay it out, register by register."""
+        held: dict[tuple[bytes, int], list[bytes]] = defaultdict(list)
+        for (subject, found), boxes in zip(plan.runs, fetched, strict=True):
+            held[subject, found.register].append(boxes)
+        series = []
+        for register in registers:
+            canvas = Canvas(window)
+            for subject, span in parts:
+                if (subject, register) in held:
+                    aad = envelope.row_aad(self._store, register, subject)
+                    deks = plan.deks[subject] if sealed else None
+                    canvas.lay(b"".join(held[subject, register]), span, moment, aad, deks)
+            series.append(canvas.series(register))
+        return tuple(series)
 
-    def _open(
-        self,
-        deks: Mapping[int, Dek],
-        register: int,
-        subject: bytes,
-        boxes: bytes,
-        rows: NDArray[np.void],
-        at: NDArray[np.intp],
-    ) -> NDArray[np.uint16]:
-        """Return uint16[n, 48] of the chosen rows."""
-        aad = envelope.row_aad(self._store, register, subject)
-        numbers = rows["dek"][at]
-        energy = np.empty((len(at), DAY_SLOTS), np.uint16)
-        for number in np.unique(numbers).tolist():
-            if number not in deks:
-                raise TamperedError("box", "a sealed row names a key that its subject never had")
-            mine = numbers == number
-            starts = (at[mine] * BOX_SIZE).tolist()
-            energy[mine] = block.unpack_energy(
-                envelope.unseal(deks[number].key, aad, boxes, starts)
-            )
-        return energy
+
+def _spans(parts: Sequence[Part]) -> dict[bytes, Window]:
+    """Return the smallest window around all parts of each subject."""
+    spans: dict[bytes, Window] = {}
+    for part in parts:
+        if part.subject:
+            known = spans.get(part.subject, part.window)
+            start = min(known.start, part.window.start)
+            spans[part.subject] = Window(start, max(known.end, part.window.end))
+    return spans
+
+
+def _check(plan: _Plan, fetched: Sequence[bytes]) -> list[int]:
+    """Check each run against its digest; return the batches that stand in them."""
+    for (_, found), boxes in zip(plan.runs, fetched, strict=True):
+        if envelope.run_digest(boxes) != found.run.digest:
+            raise TamperedError("run", "the rows of a file are not those that were committed")
+    batches: list[int] = np.unique(np.frombuffer(b"".join(fetched), lake.BOX)["batch"]).tolist()
+    return batches
 
 
 def _intent(grant: Grant, verb: str) -> Entry:
@@ -224,45 +229,3 @@ def _intent(grant: Grant, verb: str) -> Entry:
         ],
     }  # fmt: skip
     return Entry(Kind.INTENT, f"{verb} {grant.srv}", grant.party, "allow", grant.policy, detail)
-
-
-def _ranges(plan: _Plan) -> list[Range]:
-    return [Range(found.name, found.run.offset, found.length) for _, found in plan.pieces]
-
-
-def _check(plan: _Plan, fetched: Sequence[bytes]) -> Iterable[int]:
-    """Check each run against its digest; return the batches that stand in them."""
-    batches: set[int] = set()
-    for (_, found), boxes in zip(plan.pieces, fetched, strict=True):
-        if envelope.run_digest(boxes) != found.run.digest:
-            raise TamperedError("run", "the rows of a file are not those that were committed")
-        batches.update(np.unique(np.frombuffer(boxes, lake.BOX)["batch"]).tolist())
-    return batches
-
-
-def _clip(states: NDArray[np.uint8], day: NDArray[np.int64], window: Window) -> None:
-    """Blank, in place, the half-hours of the first and last day that lie outside ``window``."""
-    first, last = window.days[0], window.days[-1]
-    states[day == first, : window.start - first * DAY_SLOTS] = State.NOTHING
-    after = window.end - last * DAY_SLOTS
-    for row in np.flatnonzero(day == last):
-        states[row, after:] = State.NOTHING
-
-
-def _lay_over(
-    canvas: tuple[NDArray[np.uint16], NDArray[np.uint8]],
-    line: NDArray[np.int64],
-    energy: NDArray[np.uint16],
-    states: NDArray[np.uint8],
-) -> None:
-    """Lay rows, oldest first, on the canvas; where a row says nothing, what lies below shows."""
-    values, marks = canvas
-    says = states != State.NOTHING
-    if len(np.unique(line)) == len(line):
-        below_values, below_marks = values[line], marks[line]
-        values[line] = np.where(says, energy, below_values)
-        marks[line] = np.where(says, states, below_marks)
-        return
-    for row, onto in enumerate(line.tolist()):
-        values[onto, says[row]] = energy[row, says[row]]
-        marks[onto, says[row]] = states[row, says[row]]

@@ -123,7 +123,7 @@ class Tenancies:
         )
 
     def erase(self, connection: Connection, tag: bytes, at: float) -> int:
-        """Destroy the keys of every tenancy of a meter point; leave tombstones. Returns how many."""
+        """Destroy the keys of every tenancy of a meter point; return how many it destroyed."""
         t = tables.tenancies
         live = [tenancy.subject for tenancy in self.of(connection, tag) if tenancy.subject]
         moved = self._move(connection)

@@ -19,6 +19,7 @@ from store.facts import Facts
 from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
 from store.log import Log
+from store.moving import Moving
 from store.policy import Policy, load
 from store.ports import Clock, Kek, Objects
 from store.quarantine import Quarantine
@@ -94,6 +95,11 @@ class Store:
         return self._need.reads
 
     @property
+    def moving(self) -> Moving:
+        """Change of tenancy."""
+        return self._need.moving
+
+    @property
     def quarantine(self) -> Quarantine:
         """Refused lines."""
         return self._need.quarantine
@@ -114,6 +120,7 @@ class Keyed:
     writes: WriteStore
     reads: ReadStore
     quarantine: Quarantine
+    moving: Moving
 
 
 def initialise(settings: Settings) -> None:
@@ -178,15 +185,13 @@ def open_store(
             keys.secret("lookup")  # a wrong KEK is found out now, not by the first caller
             tenancies = Tenancies(database, keys, log)
             quarantine = Quarantine(database, keys, tenancies, log, identity)
-            keyed = Keyed(
-                keys,
-                Facts(database, keys, tenancies, log, clock, policy),
-                WriteStore(
-                    database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity
-                ),
-                ReadStore(database, catalogue, kept, tenancies, log, identity),
-                quarantine,
+            facts = Facts(database, keys, tenancies, log, clock, policy)
+            writes = WriteStore(
+                database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity
             )
+            reads = ReadStore(database, catalogue, kept, tenancies, log, identity)
+            moving = Moving(database, catalogue, facts, reads, writes, log)
+            keyed = Keyed(keys, facts, writes, reads, quarantine, moving)
         compaction = Compaction(database, catalogue, kept, log, clock)
         yield Store(settings, clock, database, kept, catalogue, log, policy, compaction, keyed)
     finally:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -268,19 +269,21 @@ def _lay(part: MeterDays, census: Census) -> tuple[_Rows, int]:
         else:
             several.append(index)
     owner = single[part.meter]
-    chosen, erased = [part.take(owner >= 0)], 0
-    owners = [owner[owner >= 0]]
+    settled = np.flatnonzero(owner >= 0)
+    chosen, erased = [part.take(settled)], 0
+    owners = [owner[settled]]
     for index in several:
-        mine = part.take(part.meter == index)
+        mine = part.take(np.flatnonzero(part.meter == index))
         for tenancy in census.of[part.mpxns[index]]:
             slot = mine.day[:, None].astype(np.int64) * DAY_SLOTS + np.arange(DAY_SLOTS)
             inside = (slot >= tenancy.window.start) & (slot < tenancy.window.end)
             inside &= mine.states > 0
-            some = mine.take(inside.any(axis=1))
+            touched = np.flatnonzero(inside.any(axis=1))
+            some = mine.take(touched)
             if tenancy.subject is None:
                 erased += len(some)
                 continue
-            keep = inside[inside.any(axis=1)]
+            keep = inside[touched]
             some.energy[~keep], some.states[~keep] = MISSING, 0
             chosen.append(some)
             owners.append(np.full(len(some), rank[tenancy.subject]))
@@ -305,5 +308,5 @@ def _files(rows: _Rows) -> Iterator[tuple[int, int, int, int]]:
 def _breaks(values: NDArray[np.int64], offset: int) -> Iterator[tuple[int, int]]:
     """Yield ``[start, end)``, moved by ``offset``, of each run of equal values."""
     cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         yield start + offset, end + offset

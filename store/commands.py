@@ -1,0 +1,145 @@
+"""Commands that keep the store: init, compact, sweep, coverage, keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from store import coverage, fact_commands
+from store.asked import meter_points, say
+from store.errors import CommitConflictError, InputError
+from store.reads import Register, month_name
+from store.wiring import Settings, Store, initialise, open_store
+
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
+MpxnFile = Annotated[
+    Path | None, typer.Option("--mpxn-file", help="Meter points, one to a line.", dir_okay=False)
+]
+keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's sub-commands to ``app``."""
+    for command in (init, compact, sweep):
+        app.command()(command)
+    app.command("coverage")(coverage_)
+    app.add_typer(keys_app, name="keys")
+    fact_commands.register(app)
+
+
+def init(as_json: AsJson = False) -> None:
+    """Create the store; twice is harmless."""
+    settings = Settings.from_environment()
+    initialise(settings)
+    said = {"initialised": True, "public_url": settings.public_url}
+    say(
+        "the store is ready; its key file lies beside it: back both up, apart",
+        said,
+        as_json=as_json,
+    )
+
+
+def compact(
+    past: Annotated[int, typer.Option(help="Leave months alone with fewer level-0 files.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Merge the files of each register and month; this process holds no key."""
+    done, lost = [], 0
+    with open_store(Settings.from_environment(), needs_kek=False) as store:
+        for files in store.compaction.due(past).values():
+            try:
+                done.append(store.compaction.compact(files))
+            except CommitConflictError:
+                lost += 1  # another compaction was first: its result stands
+    rows = sum(one.rows for one in done)
+    said = {
+        "months": [
+            {"register": one.register.word, "month": month_name(one.month), "rows": one.rows,
+             "files_before": one.files_before, "files_after": one.files_after}
+            for one in done
+        ],
+        "taken_by_others": lost,
+    }  # fmt: skip
+    say(f"{len(done)} register-months compacted, {rows:,} rows", said, as_json=as_json)
+
+
+def sweep(as_json: AsJson = False) -> None:
+    """Clear expired reservations and files whose rows others hold now; lists nothing."""
+    with open_store(Settings.from_environment(), needs_kek=False) as store:
+        swept = store.compaction.sweep()
+    said = {"files": swept.files, "batches": swept.batches}
+    say(f"{swept.files} files and {swept.batches} batches cleared", said, as_json=as_json)
+
+
+def coverage_(
+    mpxn: Annotated[str | None, typer.Argument(help="Only this meter point.")] = None,
+    mpxn_file: MpxnFile = None,
+    only: Annotated[str | None, typer.Option("--register", help="Only this register.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw which half-hours there are, a shade a day, from the plaintext states alone."""
+    one = mpxn is not None or mpxn_file is not None
+    wanted = Register.parse(only) if only else None
+    with open_store(Settings.from_environment(), needs_kek=one) as store:
+        subjects = _subjects(store, mpxn, mpxn_file) if one else None
+        found = [
+            month
+            for month in coverage.months(store.database, store.catalogue, store.objects, subjects)
+            if wanted in {None, month.register}
+        ]
+    said = [
+        {"register": month.register.word, "month": month_name(month.month),
+         "expected": month.expected.tolist(), "present": month.present.tolist()}
+        for month in found
+    ]  # fmt: skip
+    say(_drawn(found), said, as_json=as_json)
+
+
+@keys_app.command("list")
+def keys_list(as_json: AsJson = False) -> None:
+    """Count the keys by what they are; shows none of them."""
+    with open_store(Settings.from_environment()) as store:
+        counts = store.keys.counts()
+    text = "\n".join(f"{count:>10,}  {name}" for name, count in counts.items())
+    say(text, counts, as_json=as_json)
+
+
+@keys_app.command("erase")
+def keys_erase(
+    mpxn_file: Annotated[Path, typer.Option(help="Meter points, one to a line.", dir_okay=False)],
+    basis: Annotated[str, typer.Option(help="Who ordered it, on which basis; goes into the log.")],
+    as_json: AsJson = False,
+) -> None:
+    """Destroy the keys of these meter points' customers, for good; the next request says so."""
+    if not basis.strip():
+        raise InputError("an erasure needs its basis", code="bad_argument")
+    with open_store(Settings.from_environment()) as store:
+        erased = store.facts.erase(meter_points(None, mpxn_file), basis)
+    say(f"{erased} customers erased", {"erased": erased}, as_json=as_json)
+
+
+def _subjects(store: Store, mpxn: str | None, mpxn_file: Path | None) -> frozenset[bytes]:
+    with store.database.read() as connection:
+        chains = [
+            store.facts.tenancies_of(connection, one) for one in meter_points(mpxn, mpxn_file)
+        ]
+    return frozenset(t.subject for chain in chains for t in chain if t.subject is not None)
+
+
+def _drawn(found: list[coverage.MonthCoverage]) -> str:
+    """Return the map as text: registers apart, a line a month, a shade a day."""
+    if not found:
+        return "no reads yet: meterkeep ingest, or meterkeep demo"
+    lines, last = [], None
+    for month in found:
+        if month.register is not last:
+            last = month.register
+            tens = "".join(f"{day:<10}" for day in ("1", "11", "21", "31")).rstrip()
+            lines += ["", f"{month.register.word}", f"{'':9}{tens}"]
+        expected, present = int(month.expected.sum()), int(month.present.sum())
+        share = f"{present / expected:7.2%}" if expected else ""
+        lines.append(f"{month.line():<41}{share}")
+    lines += ["", "█ all   ▓ ▒ ░ some   blank none   · not expected"]
+    return "\n".join(lines[1:])
