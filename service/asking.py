@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from service.jose import unique
@@ -22,7 +22,7 @@ from store.access import Question
 from store.errors import InputError
 from store.grounds import Party
 from store.policy import GRANULARITIES
-from store.reads import LONDON, Mpxn, Register, Window, half_hour_of, local_midnight, moment_of
+from store.reads import LONDON, Mpxn, Register, Window, half_hour_of, moment_of
 
 LONGEST = 3_660 * 48  # half-hours of one question: ten years
 MOST_REGISTERS = 12  # values of ``register``, repeats included
@@ -131,18 +131,6 @@ def moment(text: str) -> int:
         InputError: Not such a time, or not on a half-hour (``bad_time``).
     """
     return half_hour_of(_instant(text))
-
-
-def local_day(text: str) -> int:
-    """Return the half-hour of a local midnight, ``2026-01-31`` (Europe/London), or of a `moment`.
-
-    Raises:
-        InputError: Neither a day nor a time (``bad_time``).
-    """
-    try:
-        return local_midnight(date.fromisoformat(text)) if len(text) == 10 else moment(text)  # noqa: PLR2004 - YYYY-MM-DD
-    except ValueError:
-        raise InputError("a day is written 2026-01-31", code="bad_time") from None
 
 
 def strict_object(body: bytes, known: Collection[str]) -> dict[str, Any]:

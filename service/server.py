@@ -1,0 +1,85 @@
+"""The server process: uvicorn on uvloop and httptools, one worker on SQLite, more on PostgreSQL.
+
+Nothing logs an address: uvicorn's access log is off, and what it warns of holds no request.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from service import telemetry
+from service.app import create_app
+from store.errors import InputError
+from store.wiring import Settings, open_store
+
+_FACTORY = "service.app:from_environment"
+
+
+def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        InputError: More workers than the database allows (``needs_postgresql``), or the address
+            cannot be taken (``address_taken``).
+        StoreError: There is no store, or its key is another one.
+    """
+    if workers > 1 and settings.database_url.startswith("sqlite"):
+        raise InputError(
+            "SQLite serves one process: leave --workers at 1, or set METERKEEP_DATABASE_URL to "
+            "a PostgreSQL database",
+            code="needs_postgresql",
+        )
+    # Ended by SIGTERM as by ctrl-c: once connections are done, the store is closed, status 0.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        suppress(KeyboardInterrupt),
+        open_store(settings) as store,
+        _listening(host, port) as listener,
+    ):
+        sys.stderr.write(
+            f"listening on {host}:{listener.getsockname()[1]}; callers reach it at "
+            f"{settings.public_url}; ctrl-c ends it\n"
+        )
+        if workers == 1:
+            telemetry.configure()
+            uvicorn.Server(_config(create_app(store))).run(sockets=[listener])
+            return
+        # Each worker opens a store of its own; this one was opened to find faults before them.
+        config = _config(_FACTORY, factory=True, workers=workers)
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def _config(app: object, **more: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=10,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InputError(
+            f"the address cannot be listened on: {error.strerror}", code="address_taken"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
