@@ -6,13 +6,27 @@ A layout is small and frozen: it goes to worker processes with every range of li
 from __future__ import annotations
 
 import csv
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from store.errors import InputError
 
+BOM = b"\xef\xbb\xbf"  # what some programs put before UTF-8
+DELIMITERS = (",", ";", "\t", "|")
 MAX_COLUMNS = 1_000
-MAX_NAME = 200  # characters of a column's name
+
+
+class Role(StrEnum):
+    """What a column can be for us."""
+
+    METER = "meter"
+    START = "start"
+    END = "end"
+    TIME = "time"  # start or end: the profile's stamp says which
+    VALUE = "value"
+    UNIT = "unit"
+    REGISTER = "register"
 
 
 class Clock(StrEnum):
@@ -102,6 +116,46 @@ def find(header: list[str], name: str) -> int:
     if not found:
         raise wrong_profile("a column that the profile asks for is not in the header")
     return found[0]
+
+
+_USUAL = {
+    Role.METER: ("mpxn", "mpan", "mprn", "meter"),
+    Role.START: ("start",),
+    Role.END: ("end",),
+    Role.TIME: ("time",),
+    Role.VALUE: ("value",),
+    Role.UNIT: ("unit",),
+    Role.REGISTER: ("register",),
+}
+_TIMES = (Role.START, Role.END, Role.TIME)
+
+
+def roles(header: list[str], named: Mapping[Role, str], given: Container[Role]) -> dict[Role, int]:
+    """Return the position of every column that is wanted.
+
+    Args:
+        header: The names in the file.
+        named: Columns that the profile names; where it names no time (or no value ..), the column
+            with a usual name is taken.
+        given: Roles that need no column, because the profile itself says what they are.
+
+    Raises:
+        InputError: ``wrong_profile`` where a column is missing, ``ambiguous_column``.
+    """
+    at = {role: find(header, name) for role, name in named.items()}
+    folded = {name.casefold() for name in header}
+    for role, names in _USUAL.items():
+        known = any(time in named for time in _TIMES) if role in _TIMES else role in at
+        if not known and role not in given:
+            usual = next((name for name in names if name in folded), None)
+            if usual is not None:
+                at[role] = find(header, usual)
+    if not any(time in at for time in _TIMES) or Role.VALUE not in at:
+        raise wrong_profile("no columns for the time and the value: name them with --column")
+    for role in (Role.METER, Role.UNIT):
+        if role not in at and role not in given:
+            raise wrong_profile(f"no column for the {role}: name it with --column, or give it once")
+    return at
 
 
 def wrong_profile(why: str) -> InputError:
