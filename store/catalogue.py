@@ -148,20 +148,20 @@ def find_run(page: bytes, subject: bytes) -> Run | None:
 class Catalogue:
     """What is live. Functions that take a connection run in the caller's transaction."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, clock: Clock, *, lease: float = LEASE) -> None:
+        self._database, self._clock, self._lease = database, clock, lease
         self._commits: dict[int, int] = {}
 
     # ---- writing -----------------------------------------------------------------------------
 
     def reserve(self) -> int:
-        """Reserve a batch number for LEASE seconds, durably."""
+        """Reserve a batch number for the time of a lease, durably."""
         head = tables.head
         with self._database.write() as connection:
             connection.execute(update(head).values(batch=head.c.batch + 1))
             batch: int = connection.execute(select(head.c.batch)).scalar_one()
             connection.execute(
-                insert(tables.batches), {"batch": batch, "expires": self._clock.now() + LEASE}
+                insert(tables.batches), {"batch": batch, "expires": self._clock.now() + self._lease}
             )
         return batch
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import inspect, select
 
 from store import migrate, tables
-from store.catalogue import Catalogue
+from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
 from store.database import Database
 from store.errors import InputError, KekError, NotInitialisedError
@@ -154,6 +154,8 @@ def open_store(
     needs_kek: bool = True,
     clock: Clock | None = None,
     keeper: Kek | None = None,
+    kept: Objects | None = None,
+    lease: float = LEASE,
 ) -> Iterator[Store]:
     """Yield the open store.
 
@@ -162,6 +164,8 @@ def open_store(
         needs_kek: False for a process that must not hold any key (compaction, sweep).
         clock: Another clock than the machine's.
         keeper: Another KEK keeper than the settings name.
+        kept: Another keeper of objects than the settings name.
+        lease: Seconds that a batch of this process may take until its commit.
 
     Raises:
         NotInitialisedError: There is none: `initialise` it.
@@ -177,8 +181,8 @@ def open_store(
             identity = connection.execute(select(tables.head.c.store)).scalar()
         if identity is None:
             raise NotInitialisedError
-        catalogue, policy = Catalogue(database, clock), load()
-        kept = objects(settings)
+        catalogue, policy = Catalogue(database, clock, lease=lease), load()
+        kept = kept or objects(settings)
         keyed = None
         if needs_kek:
             keys = Keys(database, keeper or kek(settings), clock, identity)
