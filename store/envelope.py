@@ -36,6 +36,7 @@ from store.errors import InputError, KekError, TamperedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+Cipher = AESGCM  # a key, ready to seal and open
 KEY_SIZE = 32  # bytes
 NONCE_SIZE = 12  # bytes
 TAG_SIZE = 16  # bytes
@@ -55,7 +56,7 @@ def row_aad(store: bytes, register: int, subject: bytes) -> bytes:
     return b"meterkeep box v1" + store + bytes([register]) + subject
 
 
-def seal(dek: AESGCM, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list[bytes]:
+def seal(dek: Cipher, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list[bytes]:
     """Return one box for each head, sealing 96 bytes of ``blocks`` after the other.
 
     Args:
@@ -76,7 +77,7 @@ def seal(dek: AESGCM, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list
     return boxes
 
 
-def unseal(dek: AESGCM, aad: bytes, boxes: bytes, starts: Sequence[int]) -> bytes:
+def unseal(dek: Cipher, aad: bytes, boxes: bytes, starts: Sequence[int]) -> bytes:
     """Return the blocks of the boxes that begin at ``starts``, 96 bytes each, in that order.
 
     Raises:
@@ -98,7 +99,7 @@ def unseal(dek: AESGCM, aad: bytes, boxes: bytes, starts: Sequence[int]) -> byte
         raise TamperedError("box", "a sealed row does not open: changed, moved or rolled") from None
 
 
-def cipher(key: bytes) -> AESGCM:
+def cipher(key: bytes) -> Cipher:
     """Return ``key`` (32 bytes) ready to seal and open."""
     return AESGCM(key)
 
@@ -108,13 +109,13 @@ def new_key() -> bytes:
     return os.urandom(KEY_SIZE)
 
 
-def wrap(key: AESGCM, secret: bytes, context: bytes) -> bytes:
+def wrap(key: Cipher, secret: bytes, context: bytes) -> bytes:
     """Return nonce | ciphertext | tag of ``secret``, bound to ``context``."""
     nonce = os.urandom(NONCE_SIZE)
     return nonce + key.encrypt(nonce, secret, context)
 
 
-def unwrap(key: AESGCM, wrapped: bytes, context: bytes, what: str) -> bytes:
+def unwrap(key: Cipher, wrapped: bytes, context: bytes, what: str) -> bytes:
     """Return what `wrap` was given. Raises TamperedError(``what``) if anything was changed."""
     try:
         return key.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], context)

@@ -18,12 +18,11 @@ from sqlalchemy import func, select
 
 from store import envelope, tables
 from store.database import insert_absent
-from store.envelope import cipher, fields
+from store.envelope import Cipher, cipher, fields
 from store.errors import InputError, TamperedError
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy.engine import Connection
 
     from store.database import Database
@@ -50,7 +49,7 @@ class Dek:
     """
 
     number: int
-    key: AESGCM = field(repr=False)
+    key: Cipher = field(repr=False)
 
 
 class Keys:
@@ -59,7 +58,7 @@ class Keys:
     def __init__(self, database: Database, kek: Kek, clock: Clock, store: bytes) -> None:
         self._database, self._kek, self._clock = database, kek, clock
         self._store = store
-        self._buckets: dict[tuple[int, int], tuple[float, AESGCM]] = {}
+        self._buckets: dict[tuple[int, int], tuple[float, Cipher]] = {}
         self._secrets: dict[tuple[str, int], bytes] = {}
 
     # ---- the store's own secrets -------------------------------------------------------------
@@ -142,7 +141,7 @@ class Keys:
             generation.to_bytes(4, "big"), subject, number.to_bytes(4, "big"),
         )  # fmt: skip
 
-    def _bucket(self, connection: Connection, bucket: int, generation: int) -> AESGCM:
+    def _bucket(self, connection: Connection, bucket: int, generation: int) -> Cipher:
         """Return an unwrapped bucket key: from memory, or by one call of the KEK."""
         now = self._clock.monotonic()
         known = self._buckets.get((bucket, generation))

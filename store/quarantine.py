@@ -17,14 +17,13 @@ from sqlalchemy import insert, select, update
 
 from store import envelope, tables
 from store.database import MOST_ROWS, portions
-from store.envelope import cipher, fields
+from store.envelope import Cipher, cipher, fields
 from store.errors import ErasedError, InputError
 from store.log import Entry, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from sqlalchemy.engine import Connection
 
     from store.database import Database
@@ -156,7 +155,7 @@ class Quarantine:
         t = tables.rejected
         connection.execute(update(t).where(t.c.id.in_(groups)).values(replayed=commit))
 
-    def _key(self, subject: bytes | None, census: Census) -> tuple[AESGCM, int]:
+    def _key(self, subject: bytes | None, census: Census) -> tuple[Cipher, int]:
         if subject is None:
             return cipher(self._keys.secret("quarantine", GENERATION)), GENERATION
         dek = census.deks[subject]

@@ -20,7 +20,8 @@ from sqlalchemy import insert, select
 
 from store import block, envelope, lake, tables
 from store.catalogue import Catalogue, NewFile
-from store.errors import MeterkeepError
+from store.database import insert_absent
+from store.errors import CommitConflictError, MalformedReadError, MeterkeepError
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
 from store.reads import DAY_SLOTS, MISSING, MeterDays, Register
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from store.ports import Clock, Objects
     from store.tenancies import Census, Tenancies
 
+LAST_DAY = 0xFFFF  # the last day that a box can name
 PUTTERS = 4  # objects put at once: waiting for a disk or a network, not for a core
 
 
@@ -170,6 +172,8 @@ class WriteStore:
         days = rows.days
         if not len(days):
             return
+        if days.day.min() < 0 or days.day.max() > LAST_DAY:
+            raise MalformedReadError("a day before 1970 or after 2149-06-06 cannot be kept")
         blocks, states = block.pack(days.energy, days.states)
         heads = np.zeros(len(days), lake.HEAD)
         heads["day"], heads["batch"] = days.day, batch
@@ -223,8 +227,10 @@ class WriteStore:
                  "rejected": len(s.rejected)}
                 for s in sources
             ]  # fmt: skip
-            if rows:
-                connection.execute(insert(tables.ledger), rows)
+            if rows and insert_absent(connection, tables.ledger, rows) != len(rows):
+                raise CommitConflictError(
+                    "another commit took one of these files meanwhile: run it again"
+                )
             if replays:
                 self._quarantine.mark_replayed(connection, replays, number)
         return Commit(number, batch, counted.days, counted.reads, counted.erased)
