@@ -1,7 +1,9 @@
 """An answer cut to what was allowed: one series per register and unbroken allowed window.
 
 The store answers over the whole window, and what was withheld looks like what never arrived. A
-caller must be able to tell the two apart, so only allowed half-hours go on to be shaped.
+caller must be able to tell the two apart, so only allowed half-hours go on to be shaped. A
+register that nobody named and of which nothing is known, such as the second element that most
+meters lack, is left out rather than told as a year of nulls.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from store.reads import Series, Window
+from store.reads import Register, Series, Window
 
 if TYPE_CHECKING:
     from store.access import Grant
@@ -24,6 +26,13 @@ def allowed_windows(grant: Grant) -> list[Window]:
         else:
             found.append(part.window)
     return found
+
+
+def told(series: Sequence[Series], named: Sequence[Register]) -> list[Series]:
+    """Return the series worth telling: those named, the first, and any of which a row speaks."""
+    return [
+        one for at, one in enumerate(series) if not at or one.register in named or one.states.any()
+    ]
 
 
 def cut(series: Sequence[Series], windows: Sequence[Window]) -> Iterator[Series]:

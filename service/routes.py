@@ -22,7 +22,7 @@ from service.asking import COVERAGE, READS, Asked, parse, strict_object, words_o
 from service.desk import NotedRefusalError
 from service.door import body_of
 from service.negotiation import SHAPES, chosen
-from service.parts import allowed_windows, cut
+from service.parts import allowed_windows, cut, told
 from service.shapes import json
 from service.shapes.reply import Reply, stamp
 from store.errors import InputError
@@ -129,7 +129,7 @@ async def _json_body(request: Request) -> bytes:
 
 
 def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:
-    series = tuple(cut(answer.series, allowed_windows(grant)))
+    series = tuple(cut(told(answer.series, asked.registers), allowed_windows(grant)))
     return Reply(handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar)
 
 
