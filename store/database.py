@@ -175,7 +175,9 @@ def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[s
     """Insert ``rows``, letting those stand that are there already. Returns how many are new."""
     if connection.dialect.name == "sqlite":
         return connection.execute(insert(table).prefix_with("OR IGNORE"), rows).rowcount
-    return connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows).rowcount
+    # PostgreSQL's driver does not count the rows of a batch: the new ones say who they are.
+    put = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return len(connection.execute(put, rows).all())
 
 
 def portions(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
