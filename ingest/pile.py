@@ -9,10 +9,11 @@ import numpy as np
 
 from ingest.meterpoints import NONE, mpxn_of
 from ingest.reasons import Reason, reason_of, tally
+from ingest.rejects import Rejects
 from store.quarantine import Rejected
 
 if TYPE_CHECKING:
-    from ingest.rejects import Rejects
+    from numpy.typing import NDArray
 
 
 class Pile(Sequence[Rejected]):
@@ -40,6 +41,10 @@ class Pile(Sequence[Rejected]):
         for part in self._parts:
             for at in range(len(part)):
                 yield _rejected(part, at)
+
+    def renumbered(self, numbers: NDArray[np.int64]) -> Pile:
+        """Return these lines with ``numbers[i]`` for line i + 1."""
+        return Pile([Rejects(numbers[p.line - 1], p.reason, p.meter, p.texts) for p in self._parts])
 
     @property
     def counts(self) -> dict[Reason, int]:

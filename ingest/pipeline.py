@@ -20,9 +20,8 @@ from ingest.grouping import Group, LateSources, Writes
 from ingest.opening import Opened, look
 from ingest.packing import meter_days
 from ingest.pile import Pile
-from ingest.reasons import Reason
-from ingest.results import Fate, FileResult, Finding, Taken
-from ingest.survey import Survey
+from ingest.results import Fate, FileResult, Taken
+from ingest.survey import Survey, result_of
 from ingest.workers import Run, workers
 from store.errors import InputError
 from store.writestore import Commit, Source
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from store.reads import MeterDays
 
 CHUNK = 1 << 20  # bytes of one range
-TOLD = 20  # findings kept of one file
 
 
 class UnfitError(InputError):
@@ -163,11 +161,11 @@ class _Intake:
         if self._group is None:
             for _ in survey.shares():
                 pass
-            self._results[at] = _result(at, survey, survey.pile())
+            self._results[at] = result_of(at, survey, survey.pile())
         elif survey.is_one_share:
             [packed] = survey.shares()
             pile = survey.pile()
-            result = _result(at, survey, pile)
+            result = result_of(at, survey, pile)
             if result.fate is Fate.HOLLOW:
                 self._results[at] = result
             else:
@@ -182,7 +180,7 @@ class _Intake:
         commit = writes.commit(late.when_done(_parts(survey)), late)
         [source] = late
         assert isinstance(source.rejected, Pile)
-        self._settle(replace(_result(at, survey, source.rejected), fate=Fate.TAKEN), commit)
+        self._settle(replace(result_of(at, survey, source.rejected), fate=Fate.TAKEN), commit)
 
     def _source(self, at: int, survey: Survey, pile: Pile) -> Source:
         opened = self._files[at]
@@ -199,17 +197,3 @@ class _Intake:
 def _parts(survey: Survey) -> Iterator[MeterDays]:
     for share in survey.shares():
         yield from map(meter_days, slices(share))
-
-
-def _result(at: int, survey: Survey, pile: Pile) -> FileResult:
-    rejected = pile.counts
-    conflicting = rejected.get(Reason.DUPLICATE_DISAGREES, 0)
-    return FileResult(
-        at,
-        Fate.CHECKED if survey.reads or rejected else Fate.HOLLOW,
-        lines=survey.lines,
-        reads=survey.reads,
-        duplicates=survey.good - survey.reads - conflicting,
-        rejected=rejected,
-        findings=[Finding(line, reason) for line, reason in pile.first(TOLD)],
-    )

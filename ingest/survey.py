@@ -17,6 +17,8 @@ from ingest.folding import BUDGET, Conflicts, Folder, Share, settled, together
 from ingest.packing import Packed
 from ingest.pile import Pile
 from ingest.ranges import Job
+from ingest.reasons import Reason
+from ingest.results import Fate, FileResult, Finding
 from store.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ingest.workers import Run
 
 MOST_REJECTED = 500_000  # lines of one file
+TOLD = 20  # findings kept of one file
 MOST_REJECTED_TEXT = 64 << 20  # bytes
 
 
@@ -128,3 +131,18 @@ class Survey:
                 code="too_many_rejected",
             )
         self._rejects.append(rejects)
+
+
+def result_of(at: int, survey: Survey, pile: Pile) -> FileResult:
+    """Return what was found in file ``at``, all of whose shares were given out."""
+    rejected = pile.counts
+    conflicting = rejected.get(Reason.DUPLICATE_DISAGREES, 0)
+    return FileResult(
+        at,
+        Fate.CHECKED if survey.reads or rejected else Fate.HOLLOW,
+        lines=survey.lines,
+        reads=survey.reads,
+        duplicates=survey.good - survey.reads - conflicting,
+        rejected=rejected,
+        findings=[Finding(line, reason) for line, reason in pile.first(TOLD)],
+    )

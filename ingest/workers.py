@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from ingest.ranges import Job, Outcome, run
+from ingest.sources.arrow import alone
 from store.errors import MeterkeepError
 
 SMALL = 128 << 20  # bytes of input below which starting processes is not worth its time
@@ -40,7 +41,7 @@ class WorkerLostError(MeterkeepError):
 def workers(processes: int, size: int) -> Iterator[Run]:
     """Yield what runs jobs in ``processes`` processes, in this one where ``size`` bytes are few."""
     if processes <= 1 or size < SMALL:
-        yield _here
+        yield here
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=_begin) as pool:
@@ -50,7 +51,8 @@ def workers(processes: int, size: int) -> Iterator[Run]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _here(jobs: Iterable[Job]) -> Iterator[Outcome]:
+def here(jobs: Iterable[Job]) -> Iterator[Outcome]:
+    """Run jobs in this process."""
     return map(run, jobs)
 
 
@@ -75,7 +77,5 @@ class _Ahead:
 
 def _begin() -> None:
     """A worker leaves Ctrl-C to its parent, and Arrow's threads alone."""
-    import pyarrow as pa  # noqa: PLC0415 - only where a worker begins
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pa.set_cpu_count(1)
+    alone()

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 BLANKS = " \t"  # what may stand around a field
 
 
+def alone() -> None:
+    """Keep Arrow to one thread in this process, for good."""
+    pa.set_cpu_count(1)
+
+
 def strings(data: bytes, offsets: NDArray[np.int64]) -> pa.StringArray:
     """Return texts of ``data`` between ``offsets``; nothing checks that they are UTF-8."""
     return pa.StringArray.from_buffers(

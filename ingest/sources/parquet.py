@@ -225,6 +225,8 @@ def _seconds(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _line(row: tuple[str | None, ...]) -> bytes:
+    """One line, so a line break in a cell becomes a blank."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(["" if cell is None else cell for cell in row])
+    cells = ["" if cell is None else " ".join(cell.splitlines()) for cell in row]
+    csv.writer(out, lineterminator="").writerow(cells)
     return out.getvalue().encode()
