@@ -8,12 +8,12 @@ empty list of facts, is a refusal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
 from store.errors import InputError, RefusedError
-from store.grounds import Consent, Grounds, Party, Tenancy
+from store.grounds import FOREVER, Consent, Grounds, Party, Tenancy
 from store.policy import GRANULARITIES, Policy
 from store.reads import HALF_HOUR, Mpxn, Register, Window
 
@@ -108,10 +108,10 @@ class Grant:
     withheld: tuple[Withheld, ...]
     policy: bytes = field(repr=False)
     as_of: int | float | None
-    issued: object = field(repr=False, default=None)
+    issued: InitVar[object] = None  # kept nowhere, so that no copy with changes can be made
 
-    def __post_init__(self) -> None:
-        if self.issued is not _ISSUED:
+    def __post_init__(self, issued: object) -> None:
+        if issued is not _ISSUED:
             raise TypeError("a Grant is made by decide() alone")
 
 
@@ -183,18 +183,19 @@ def _by_consent(
             continue
         mine = [c for c in facts.consents if c.tenancy == tenancy.window.start]
         covering = [c for c in mine if c.window.meet(segment)]
-        good = next((c for c in covering if c in held), None)
+        usable = next((c for c in covering if c in held), None)
+        # A change of tenancy ends every consent of the old one, whatever its row says.
+        good = None if _over(tenancy, now) else usable
         if good is not None and tenancy.subject is not None:
             yield Part(tenancy.subject, segment, "consent", good.id, good.entry)
         elif good is not None:
             yield Withheld(segment, "erased")
         else:
-            yield Withheld(segment, _why(covering, mine, question, registers, now, tenancy, later))
+            yield Withheld(segment, _why(covering, question, registers, now, tenancy, later))
 
 
 def _why(
     covering: list[Consent],
-    mine: list[Consent],
     question: Question,
     registers: tuple[Register, ...],
     now: float,
@@ -203,11 +204,13 @@ def _why(
 ) -> str:
     """Return the code of a segment that no usable consent covers."""
     codes = {_usable(c, question, registers, now) for c in covering}
+    if None in codes:  # it would do, had the customer not moved out
+        return "before_move_in"
     order = ("granularity_not_consented", "reminder_lapsed", "consent_expired", "consent_withdrawn")
     for code in order:
         if code in codes:
             return code
-    if any(_usable(c, question, registers, now) is None for c in mine):
+    if not _over(tenancy, now) and tenancy.window.start in later:
         return "outside_consent_window"
     if any(start >= tenancy.window.end for start in later):
         return "before_move_in"
@@ -267,14 +270,24 @@ def _objection(
         return None
     if basis == "never":
         return "granularity_not_consented"
-    moved_in = tenancy.window.start * HALF_HOUR if tenancy is not None else 0
-    made = [c for c in facts.choices if c.granularity == granularity and c.at >= moved_in]
+    # What a customer chose holds for their own time there, never for who came before or after.
+    here = tenancy.window if tenancy is not None else Window(0, FOREVER)
+    made = [
+        c
+        for c in facts.choices
+        if c.granularity == granularity and here.start <= c.at / HALF_HOUR < here.end
+    ]
     answers = [c for c in made if c.choice != "notice"]
     newest = max(answers, key=lambda c: c.at, default=None)
     if newest is not None:
         return None if newest.choice == "opt-in" else "opted_out"
     noticed = any(c.choice == "notice" and c.at + policy.notice <= now for c in made)
     return None if basis == "opt-out" and noticed else "granularity_not_consented"
+
+
+def _over(tenancy: Tenancy, now: float) -> bool:
+    """Whether the customer has moved out."""
+    return tenancy.window.end * HALF_HOUR <= now
 
 
 def _tenancy(facts: Grounds, segment: Window) -> Tenancy | None:
