@@ -153,9 +153,10 @@ class Client:
 
     def _fetch(self) -> tuple[str, float]:
         # Made anew each time: Authlib leaves the first assertion's jti in the claims it is given.
+        now = int(self._now())
         method = PrivateKeyJWT(
             self._issuer,
-            claims={"exp": int(self._now()) + _PROOF_LIFE},
+            claims={"iat": now, "exp": now + _PROOF_LIFE},
             headers={"kid": self._key.thumbprint()},
             alg="Ed25519",
         )

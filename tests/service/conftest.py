@@ -27,7 +27,7 @@ from store.writestore import Source
 URL = "http://127.0.0.1:8700"
 HOME = Mpxn.parse("1200000000020")
 OTHER = Mpxn.parse("1800021679848")
-ENERGY = 203  # Wh in every half-hour that arrived: found in any output, it is a leak
+ENERGY = 54_321  # Wh in every half-hour that arrived: found in any output, it is a leak
 FIRST, LAST = date(2025, 1, 1), date(2025, 4, 1)
 MOVED_IN = local_midnight(date(2025, 2, 1))
 

@@ -1,0 +1,195 @@
+"""The commands and the real server, as a person runs them: one process, one socket, then gone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from service import commands, server
+from store.errors import InputError, MeterkeepError, NotInitialisedError, RefusedError, StoreError
+from store.grounds import FOREVER
+from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
+from store.wiring import Settings, initialise, open_store
+from store.writestore import Source
+
+HOME = "1200000000020"
+ROOT = Path(__file__).parents[2]
+WINDOW = ["--srv", "4.8.1", "--from", "2025-03-29", "--to", "2025-04-01"]
+PROGRAM = (
+    "import sys; from service import server; from store.wiring import Settings; "
+    "server.serve(Settings.from_environment(), '127.0.0.1', int(sys.argv[1]), 1)"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Running:
+    port: int
+    clients: Path
+    process: subprocess.Popen[bytes]
+
+
+def run(*words: str) -> tuple[Any, MeterkeepError | None]:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    commands.register(app)
+    result = CliRunner().invoke(app, list(words))
+    error = result.exception if isinstance(result.exception, MeterkeepError) else None
+    if result.exception is not None and error is None:
+        raise AssertionError(result.output) from result.exception
+    return result, error
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    port = free_port()
+    monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
+    settings = Settings.from_environment()
+    initialise(settings)
+    out = tmp_path / "reader.json"
+    result, error = run("party", "add", "reader", "--role", "OU", "--out", str(out), "--json")
+    assert error is None
+    code = json.loads(result.stdout)["client_id"]
+    with open_store(settings) as store:
+        days = np.arange(day_of_text("2025-03-28"), day_of_text("2025-04-02"), dtype=np.int32)
+        shape = (len(days), 48)
+        part = MeterDays(
+            (Mpxn.parse(HOME),),
+            np.zeros(len(days), np.int32),
+            np.full(len(days), Register.ACTIVE_IMPORT, np.uint8),
+            days,
+            np.full(shape, 100, np.uint16),
+            np.full(shape, State.MEASURED, np.uint8),
+        )
+        store.writes.commit([part], [Source(hashlib.sha256(b"x").digest(), "test", "", 1, ())])
+        store.facts.grant_consent(
+            Mpxn.parse(HOME), code, Window(0, FOREVER), granularity="PT30M", purpose="advice",
+            evidence=bytes(32), reference="letter",
+        )  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(port)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            wait_for(port, process)
+            yield Running(port, tmp_path, process)
+        finally:
+            process.kill()
+
+
+def day_of_text(text: str) -> int:
+    return day_of(date.fromisoformat(text))
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert process.poll() is None, process.stderr.read() if process.stderr else b""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("the server did not come up")
+
+
+def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
+    running: Running,
+) -> None:
+    client = str(running.clients / "reader.json")
+    assert stat.S_IMODE(Path(client).stat().st_mode) == 0o600
+    result, error = run("read", HOME, *WINDOW, "--client", client)
+    assert error is None
+    assert result.stdout.splitlines()[0] == (
+        "active_import  2025-03-29 .. 2025-04-01  14.200 kWh  142 of 142 half-hours"
+    )
+    assert "log entry" in result.stderr
+    result, error = run("read", HOME, *WINDOW, "--client", client, "--granularity", "P1D", "--json")
+    assert json.loads(result.stdout)["series"][0]["expected"] == [48, 46, 48]
+    result, error = run("read", HOME, *WINDOW, "--client", client, "--format", "csv")
+    assert len(result.stdout.splitlines()) == 143
+    points = running.clients / "points"
+    points.write_text(HOME)
+    result, error = run("decide", "--mpxn-file", str(points), *WINDOW, "--client", client)
+    assert "allowed as OU" in result.stdout
+    result, error = run("read", "1800021679848", *WINDOW, "--client", client)
+    assert isinstance(error, RefusedError)
+    assert error.code == "consent_missing"
+    result, error = run("decide", "1800021679848", *WINDOW, "--client", client)
+    assert isinstance(error, RefusedError)
+    running.process.send_signal(signal.SIGTERM)
+    _, stderr = running.process.communicate(timeout=20)
+    assert running.process.returncode == 0, stderr
+    assert HOME.encode() not in stderr
+    assert b"mp_" not in stderr
+    _, error = run("read", HOME, *WINDOW, "--client", client)
+    assert error is not None
+    assert error.code == "no_service"
+
+
+def test_more_workers_ask_for_postgresql(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "home")})
+    with pytest.raises(InputError) as caught:
+        server.serve(settings, "127.0.0.1", 0, 2)
+    assert caught.value.code == "needs_postgresql"
+
+
+def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "home")})
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises((NotInitialisedError, StoreError)):
+            server.serve(settings, "127.0.0.1", 0, 1)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "home")})
+    initialise(settings)
+    handler = signal.getsignal(signal.SIGTERM)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        try:
+            with pytest.raises(InputError) as caught:
+                server.serve(settings, "127.0.0.1", taken.getsockname()[1], 1)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    assert caught.value.code == "address_taken"
+
+
+def test_a_format_that_is_not_there_and_a_client_file_that_is_are_told(tmp_path: Path) -> None:
+    _, error = run("read", HOME, *WINDOW, "--client", "none.json", "--format", "xls")
+    assert error is not None
+    assert error.code == "bad_format"
+    there = tmp_path / "there.json"
+    there.write_text("mine")
+    _, error = run("party", "add", "x", "--role", "OU", "--out", str(there))
+    assert error is not None
+    assert error.code == "file_exists"
+    assert there.read_text() == "mine"
