@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 RUN_SIZE = 40  # bytes
 RUNS_PER_PAGE = 96  # so that a page stays within one page of SQLite's
 LEASE = 3_600.0  # seconds a batch may take from its reservation to its commit
+_SWEPT = "the batch took longer than its lease and was swept away: run it again"
 
 
 class FileState(IntEnum):
@@ -166,10 +167,15 @@ class Catalogue:
         return batch
 
     def register(self, batch: int, files: Sequence[NewFile]) -> None:
-        """Note ``files`` as pending under ``batch``, with their indexes, before they are put."""
+        """Note ``files`` as pending under ``batch``, with their indexes, before they are put.
+
+        Raises:
+            CommitConflictError: The reservation was swept away.
+        """
         now = self._clock.now()
         for file in files:
             with self._database.write() as connection:
+                self.hold(connection, batch)
                 index = file.index
                 row = {
                     "name": file.name, "state": FileState.PENDING, "register": file.register,
@@ -186,6 +192,41 @@ class Catalogue:
                 ]  # fmt: skip
                 connection.execute(insert(tables.runs), pages[:MOST_ROWS])
 
+    @staticmethod
+    def hold(connection: Connection, batch: int) -> None:
+        """Keep sweep from taking ``batch`` away until the caller's transaction ends.
+
+        What is written under a batch that is gone already would have nobody to clear it.
+
+        Raises:
+            CommitConflictError: The reservation was swept away.
+        """
+        table = tables.batches
+        held = update(table).where(table.c.batch == batch).values(expires=table.c.expires)
+        if connection.execute(held).rowcount != 1:
+            raise CommitConflictError(_SWEPT)
+
+    def abandon(self, batch: int) -> list[str]:
+        """Give ``batch`` up: it can never be committed any more; sweep forgets its files.
+
+        A failed commit may have been committed after all, its acknowledgement lost on the way:
+        only who gets names from here may remove their objects.
+
+        Returns:
+            The object names of its files; none where the batch was committed or swept away.
+        """
+        b, f = tables.batches.c, tables.files.c
+        with self._database.write() as connection:
+            given = connection.execute(delete(tables.batches).where(b.batch == batch))
+            if given.rowcount != 1:
+                return []
+            connection.execute(delete(tables.rejected).where(tables.rejected.c.batch == batch))
+            mine = (f.batch == batch, f.state == FileState.PENDING)
+            names = list(connection.execute(select(f.name).where(*mine)).scalars())
+            doomed = update(tables.files).where(*mine)
+            connection.execute(doomed.values(state=FileState.DOOMED, since=self._clock.now()))
+        return names
+
     def publish(self, connection: Connection, batch: int, files: int) -> None:
         """Make the ``files`` pending files of ``batch`` live, in the caller's transaction.
 
@@ -200,7 +241,7 @@ class Catalogue:
             .values(state=FileState.LIVE, since=self._clock.now())
         )
         if taken.rowcount != 1 or shown.rowcount != files:
-            raise CommitConflictError("the batch took longer than its lease and was swept away")
+            raise CommitConflictError(_SWEPT)
 
     def next_commit(self, connection: Connection) -> int:
         """Return the next commit number; the head row stays locked until the transaction ends."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,9 @@ class Compaction:
                 raise TamperedError("index", "a merge would lose rows: nothing was changed")
             self._swap(batch, files, written)
         except MeterkeepError:
-            for new in written:
-                self._objects.delete(new.name)
+            with suppress(MeterkeepError):  # sweep clears what this cannot
+                for name in self._catalogue.abandon(batch):
+                    self._objects.delete(name)
             raise
         rows_moved = sum(new.rows for new in written)
         first = files[0]
@@ -141,8 +143,9 @@ class Compaction:
         now = self._clock.now()
         f, b = tables.files, tables.batches
         with self._database.write() as connection:
-            expired = connection.execute(select(b.c.batch).where(b.c.expires < now)).scalars().all()
-            connection.execute(delete(b).where(b.c.batch.in_(expired)))
+            # Which were taken away, not which had expired: one may be committed this very moment.
+            taken = delete(b).where(b.c.expires < now).returning(b.c.batch)
+            expired = connection.execute(taken).scalars().all()
             connection.execute(
                 update(f)
                 .where(f.c.state == FileState.PENDING, f.c.batch.in_(expired))

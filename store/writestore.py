@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -139,7 +140,7 @@ class WriteStore:
                 self._refuse(source, batch, counted)
             return self._publish(batch, sources, replays, counted)
         except MeterkeepError:
-            self._clear(counted)
+            self._clear(batch)
             raise
 
     def revert(self, number: int) -> int:
@@ -235,13 +236,11 @@ class WriteStore:
                 self._quarantine.mark_replayed(connection, replays, number)
         return Commit(number, batch, counted.days, counted.reads, counted.erased)
 
-    def _clear(self, counted: _Counted) -> None:
-        """Remove what was put; the pending rows stay for sweep, which clears what this cannot."""
-        try:
-            for name in counted.files:
+    def _clear(self, batch: int) -> None:
+        """Remove what was put, once it is sure that it was not committed; sweep does the rest."""
+        with suppress(MeterkeepError):
+            for name in self._catalogue.abandon(batch):
                 self._objects.delete(name)
-        except MeterkeepError:
-            return
 
 
 @dataclass(slots=True)
