@@ -40,11 +40,12 @@ class FolderObjects:
     def put(self, name: str, body: bytes | memoryview) -> None:
         """Write, sync, then link into place: a name is whole or not there, and never replaced."""
         path = self._folder / name
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = self._draft(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            opened = draft.open("xb")
             try:
-                with draft.open("wb") as file:
+                with opened as file:
                     file.write(body)
                     file.flush()
                     os.fsync(file.fileno())
@@ -56,6 +57,11 @@ class FolderObjects:
             raise ObjectError("an object of this name exists; names are given once") from None
         except OSError as error:
             raise ObjectError(f"the folder refused an object: {error.strerror}") from None
+
+    def _draft(self, name: str) -> Path:
+        # Known from the name alone, so that what a killed writer left is removed with the object.
+        path = self._folder / name
+        return path.with_name(f".{path.name}")
 
     def _sync_up(self, folder: Path) -> None:
         # A new directory is an entry of its parent, so every level up to the root is synced.
@@ -101,6 +107,7 @@ class FolderObjects:
         """Remove the object; one that is not there is no error."""
         try:
             (self._folder / name).unlink(missing_ok=True)
+            self._draft(name).unlink(missing_ok=True)
         except OSError as error:
             raise ObjectError(f"an object cannot be removed: {error.strerror}") from None
 
