@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import create_engine, event, insert
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from store.errors import CatalogueError
 
@@ -88,7 +89,7 @@ class Database:
         if self.is_local:
             self._reader = self._writer = _sqlite(url)
         else:
-            engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=False)
+            engine = create_engine(parsed, pool_size=8, max_overflow=8, hide_parameters=True)
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
         driver: Any = self._writer.dialect.dbapi
@@ -118,7 +119,7 @@ class Database:
             yield
         except IntegrityError:
             raise  # a broken rule of the schema is for the caller to understand
-        except (DBAPIError, self._driver_error) as error:
+        except (DBAPIError, PendingRollbackError, PoolTimeoutError, self._driver_error) as error:
             kind = type(getattr(error, "orig", error)).__name__
             raise CatalogueError(
                 f"the catalogue's database refused ({kind}): is it running, reachable, and is "
@@ -132,7 +133,9 @@ class Database:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 0.0, "check_same_thread": False})
+    engine = create_engine(
+        url, connect_args={"timeout": 0.0, "check_same_thread": False}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

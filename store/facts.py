@@ -19,7 +19,7 @@ from store.errors import InputError
 from store.grounds import FOREVER, Choice, Consent, Grounds, Party, Registration, Tenancy
 from store.log import Entry, Kind, Log
 from store.policy import GRANULARITIES, PREMISES, Policy
-from store.reads import Mpxn, Register, Window
+from store.reads import HALF_HOUR, Mpxn, Register, Window
 from store.tenancies import Tenancies
 
 if TYPE_CHECKING:
@@ -211,7 +211,9 @@ class Facts:
         self._tenancies.census([mpxn])
         now, identity, tag = self._clock.now(), "c_" + os.urandom(8).hex(), self._keys.tag(mpxn)
         with self._database.write() as connection:
-            tenancy = self._tenancies.of(connection, tag)[-1]
+            begun = now / HALF_HOUR
+            chained = self._tenancies.of(connection, tag)
+            tenancy = next(t for t in reversed(chained) if t.window.start <= begun)
             if tenancy.subject is None:
                 raise InputError(
                     "the customer was erased: state the new tenancy first", code="erased"
