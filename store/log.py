@@ -20,6 +20,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,8 @@ class Log:
                 future.set_result(result)
 
         def done(result: bool | MeterkeepError) -> None:
-            loop.call_soon_threadsafe(settle, result)
+            with suppress(RuntimeError):  # its loop is gone: nobody waits, others still do
+                loop.call_soon_threadsafe(settle, result)
 
         identity = self._submit(entry, also, done)
         return _fresh(identity, await future)

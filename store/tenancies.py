@@ -71,7 +71,12 @@ class Tenancies:
         of = {tags[tag]: chain(rows) for tag, rows in found.items()}
         subjects = [t.subject for chained in of.values() for t in chained if t.subject is not None]
         with self._database.read() as connection:
-            return Census(moves, of, self.deks(connection, subjects))
+            deks = self.deks(connection, subjects)
+        if any(subject not in deks for subject in subjects):
+            raise CommitConflictError(
+                "a customer was erased meanwhile: run it again, nothing was committed"
+            )
+        return Census(moves, of, deks)
 
     def deks(self, connection: Connection, subjects: Sequence[bytes]) -> dict[bytes, Dek]:
         """Return the newest DEK of each subject that has one; the erased have none."""
