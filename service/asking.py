@@ -1,4 +1,4 @@
-"""What is asked: query parameters and JSON bodies become a `Request`, or 422 with its code.
+"""What is asked: parameters become a question, or 422 with its code.
 
     srv, from, to                          needed
     register*  granularity  tz  role  partial  as_of          may be left out
@@ -9,14 +9,11 @@ Each stands at most once (``register`` may repeat) and an unknown one is refused
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from service.jose import unique
 from service.shapes.totals import Calendar, zone
 from store.access import Question
 from store.errors import InputError
@@ -131,41 +128,6 @@ def moment(text: str) -> int:
         InputError: Not such a time, or not on a half-hour (``bad_time``).
     """
     return half_hour_of(_instant(text))
-
-
-def strict_object(body: bytes, known: Collection[str]) -> dict[str, Any]:
-    """Return the JSON object of ``body``, whose names are among ``known``.
-
-    Raises:
-        InputError: Not JSON, not an object (``bad_json``), or another name (``unknown_parameter``).
-    """
-    try:
-        value = json.loads(body, object_pairs_hook=unique)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InputError("the body is one JSON object", code="bad_json")
-    if not value.keys() <= set(known):
-        listed = ", ".join(known)
-        raise InputError(f"an unknown name; known: {listed}", code="unknown_parameter")
-    return value
-
-
-def words_of(value: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return a JSON object's members as query parameters would say them. Raises InputError."""
-    return {name: _said(member) for name, member in value.items() if member is not None}
-
-
-def _said(member: Any) -> list[str]:
-    if isinstance(member, bool):
-        return ["true" if member else "false"]
-    if isinstance(member, int):
-        return [str(member)]
-    if isinstance(member, str):
-        return [member]
-    if isinstance(member, list) and all(isinstance(item, str) for item in member):
-        return member
-    raise InputError("a member is of the wrong type", code="bad_json")
 
 
 def _one(words: Words, name: str) -> str | None:

@@ -1,7 +1,6 @@
-"""The door: bounds on what comes in, and nothing unforeseen gets out. Plain ASGI.
+"""The door: a bound on what comes in, and nothing unforeseen gets out. Plain ASGI.
 
     headers   at most 16 KiB in all           431
-    body      at most 16 KiB                  413
     an error that no route told of            500 `internal`, its type and place noted
 
 Every request is timed under its route's template.
@@ -13,16 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from service.problems import INTERNAL, MEDIA_TYPE, Problem
-from store.errors import InputError
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from service.telemetry import Telemetry
 
 MOST_HEADERS = 16_384  # bytes, names and values
-MOST_BODY = 16_384  # bytes
 _TOO_LARGE = Problem(431, "header_too_large", "the headers hold 16 KiB at most")
 
 
@@ -56,20 +52,6 @@ class Door:
                 await _tell(INTERNAL, noting)
         finally:
             self._telemetry.answered(_route(scope), status, time.perf_counter() - began)
-
-
-async def body_of(request: Request) -> bytes:
-    """Return the request's body.
-
-    Raises:
-        InputError: It exceeds 16 KiB, whatever its header says (``body_too_large``).
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BODY:
-            raise InputError("the body holds 16 KiB at most", code="body_too_large")
-    return bytes(body)
 
 
 def _route(scope: Scope) -> str:

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.door import body_of
+from service.bodies import FORM, JSON, body_of, media_type
 from service.identity import LIFE
 from service.issuers import TokenRequestError, parse_request
 
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from service.issuers import Issuer
     from store.ports import Clock
 
-FORM = "application/x-www-form-urlencoded"
 _NO_STORE = {"cache-control": "no-store"}
-_JSON = "application/json"
 
 
 class OAuth:
@@ -37,12 +35,12 @@ class OAuth:
             return await self._token(request)
         except TokenRequestError as error:
             told = {"error": error.error, "error_description": str(error)}
-            return Response(orjson.dumps(told), error.status, _NO_STORE, _JSON)
+            return Response(orjson.dumps(told), error.status, _NO_STORE, JSON)
 
     async def _token(self, request: Request) -> Response:
         if "authorization" in request.headers:
             raise TokenRequestError("invalid_client", "authenticate by private_key_jwt alone")
-        if request.headers.get("content-type", "").split(";")[0].strip().lower() != FORM:
+        if media_type(request) != FORM:
             raise TokenRequestError("invalid_request", f"send {FORM}")
         asked = parse_request(await body_of(request))
         client, now = await self._desk.client(asked.client_id), self._clock.now()
@@ -54,7 +52,7 @@ class OAuth:
             "token_type": "Bearer",
             "expires_in": LIFE,
         }
-        return Response(orjson.dumps(told), 200, _NO_STORE, _JSON)
+        return Response(orjson.dumps(told), 200, _NO_STORE, JSON)
 
     async def jwks(self, _request: Request) -> Response:
         """Publish the keys that verify the tokens (RFC 7517)."""
@@ -66,4 +64,4 @@ class OAuth:
 
 
 def _public(document: Mapping[str, Any]) -> Response:
-    return Response(orjson.dumps(document), 200, {"cache-control": "max-age=300"}, _JSON)
+    return Response(orjson.dumps(document), 200, {"cache-control": "max-age=300"}, JSON)

@@ -18,23 +18,21 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.asking import COVERAGE, READS, Asked, parse, strict_object, words_of
+from service.asking import COVERAGE, READS, Asked, parse
+from service.bodies import json_of, words_of
 from service.desk import NotedRefusalError
-from service.door import body_of
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
-from service.shapes.reply import Reply, stamp
+from service.shapes.reply import Reply, in_words, stamp
 from store.errors import InputError
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from service.desk import Desk
     from service.identity import Guard, Principal
     from service.telemetry import Telemetry
-    from store.access import Grant, Withheld
+    from store.access import Grant
     from store.readstore import Answer
     from store.wiring import Store
 
@@ -54,7 +52,7 @@ class Reads:
     async def lookup(self, request: Request) -> Response:
         """Give the caller its own name for a meter point; nothing is told of whether it exists."""
         party = await self._desk.party(self._principal(request))
-        value = strict_object(await _json_body(request), ("mpxn",))
+        value = await json_of(request, ("mpxn",))
         if not isinstance(value.get("mpxn"), str):
             raise InputError("`mpxn` is needed, as text", code="missing_parameter")
         mpxn = Mpxn.parse(value["mpxn"])
@@ -86,7 +84,7 @@ class Reads:
     async def decisions(self, request: Request) -> Response:
         """Say whether a question would be answered, and on what; release nothing."""
         principal = self._principal(request)
-        value = strict_object(await _json_body(request), _DECISION)
+        value = await json_of(request, _DECISION)
         handle = value.pop("meter_point", None)
         if not isinstance(handle, str):
             raise InputError("`meter_point` is needed, as text", code="missing_parameter")
@@ -121,13 +119,6 @@ def _words(request: Request) -> dict[str, list[str]]:
     return words
 
 
-async def _json_body(request: Request) -> bytes:
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != json.MEDIA_TYPE:
-        raise InputError("send application/json", code="not_json")
-    return await body_of(request)
-
-
 def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:
     series = tuple(cut(told(answer.series, asked.registers), allowed_windows(grant)))
     return Reply(handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar)
@@ -141,15 +132,8 @@ def _headers(answer: Answer, grant: Grant) -> dict[str, str]:
         "meterkeep-log-entry": answer.entry.hex(),
     }
     if grant.withheld:
-        headers["meterkeep-withheld"] = withheld_header(grant.withheld)
+        headers["meterkeep-withheld"] = in_words(grant.withheld)
     return headers
-
-
-def withheld_header(withheld: Sequence[Withheld]) -> str:
-    """Return what was withheld as one header: ``from/to;code``, comma between. See README."""
-    return ", ".join(
-        f"{stamp(kept.window.start)}/{stamp(kept.window.end)};{kept.code}" for kept in withheld
-    )
 
 
 def _decision(grant: Grant) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Half-hours and their flags stay numpy columns from the store's block to the sock
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +65,13 @@ def stamps(half_hours: NDArray[np.int64]) -> NDArray[np.datetime64]:
 def stamp(half_hour: int) -> str:
     """Return the RFC 3339 second at which one half-hour begins."""
     return moment_of(half_hour).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def in_words(withheld: Sequence[Kept]) -> str:
+    """Return what was withheld as one line: ``from/to;code``, a comma between."""
+    return ", ".join(
+        f"{stamp(kept.window.start)}/{stamp(kept.window.end)};{kept.code}" for kept in withheld
+    )
 
 
 def missing(series: Series) -> NDArray[np.bool_]:

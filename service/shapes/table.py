@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from service.shapes.reply import Reply, estimated, missing, stamps
+from service.shapes.reply import Reply, estimated, in_words, missing, stamps
 from service.shapes.totals import Calendar, add_up
 from store.reads import Register, Series
 
@@ -43,13 +43,14 @@ _UNITS = sorted({register.unit for register in Register})
 
 
 def tabulate(reply: Reply) -> pa.Table:
-    """Return ``reply`` as a table; its schema's metadata holds meter_point, srv and commit."""
+    """Return ``reply`` as a table; its schema's metadata says what it is and what it lacks."""
     schema = pa.schema(
         _COLUMNS if reply.calendar is None else _COLUMNS + _COUNTS,
         metadata={
             "meter_point": reply.meter_point,
             "srv": reply.srv,
             "commit": str(reply.commit),
+            "withheld": in_words(reply.withheld),
             "interval": "PT30M" if reply.calendar is None else reply.calendar.interval,
         },
     )

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.asking import finest, parse, strict_object, words_of
+from service.asking import finest, parse
+from service.bodies import strict_object, words_of
 from service.negotiation import SHAPES, chosen
 from service.shapes.totals import Calendar, zone
 from store.errors import InputError

@@ -149,7 +149,7 @@ def test_a_token_whose_claims_are_not_ours_proves_nothing(changes: dict[str, Any
         {"b64": False, "crit": ["b64"]},
         {"crit": ["exp"]},
         {"crit": []},
-        {"jwk": JWK},
+        {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AA"}},
         {"jku": "https://evil.example/jwks"},
         {"x5c": ["AAAA"]},
         {"x5u": "https://evil.example"},
