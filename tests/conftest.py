@@ -101,8 +101,9 @@ def aws(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     }.items():
         monkeypatch.setenv(name, value)
     if BUCKET not in _buckets():
-        where = {"LocationConstraint": "eu-west-2"}
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+        boto3.client("s3").create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"}
+        )
     return str(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from store.access import Grant, Question, decide
 from store.quarantine import Rejected
-from store.readstore import Answer
 from store.reads import (
     DAY_SLOTS,
     MISSING,
@@ -31,6 +30,7 @@ from store.reads import (
     Window,
     mpan_check_digit,
 )
+from store.readstore import Answer
 from store.wiring import Settings, Store, open_store
 from store.writestore import Commit, Source
 

@@ -54,12 +54,12 @@ def test_many_homes_months_and_registers_come_back_each_its_own(world: World) ->
     commit = world.keep(several(*parts))
     assert commit.days == sum(map(len, kept.values())) + 1
     assert commit.reads == commit.days * DAY_SLOTS
-    for number, days in kept.items():
+    for number, lines in kept.items():
         world.allow(mpan(number))
         got = world.reads(mpan(number), window_of(DAY, 70))
         for at in range(70):
             nothing = [None] * DAY_SLOTS
-            assert got[at * 48 : at * 48 + 48] == days.get(DAY + at, nothing)
+            assert got[at * 48 : at * 48 + 48] == lines.get(DAY + at, nothing)
     world.allow(GAS)
     [series] = world.answer(GAS, window_of(DAY)).series
     assert (series.register, values(series.energy)) == (Register.GAS_IMPORT, FULL)
