@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ingest.columns import Columns
-from ingest.reasons import Reason
+from ingest.reasons import GOOD, Reason
 from ingest.sources.arrow import coded_of, unchecked
 from ingest.sources.layout import Clock
 from ingest.sources.numbers import TYPED_NOTHING
@@ -50,7 +50,7 @@ def parse(chunk: bytes, layout: Layout) -> Columns | None:
         return None
     if b"\r" in chunk and not _returns_end_lines(chunk, table.num_rows):
         return None
-    return _columns({role: _whole(table.column(role)) for role in layout.used}, layout)
+    return _columns({role: _whole(table.column(role)) for role in layout.used})
 
 
 def _read(chunk: bytes, layout: Layout, quotes: bool) -> pa.Table:
@@ -92,22 +92,14 @@ def _returns_end_lines(chunk: bytes, rows: int) -> bool:
     return chunk.count(b"\r") == pairs and pairs == rows - (not chunk.endswith(b"\n"))
 
 
-def _columns(table: dict[str, pa.Array], layout: Layout) -> Columns | None:
-    value, nothing = _filled(table["value"])
+def _columns(table: dict[str, pa.Array]) -> Columns | None:
+    times = [table[role] for role in ("time", "other") if role in table]
+    if any(time.null_count for time in times):
+        return None  # an empty line is a row of empty columns to Arrow, and nothing to us
+    value, fault = _values(table["value"])
     if len(value) and not (np.isfinite(value.min()) and np.isfinite(value.max())):
         return None
-    seconds, timeless = _seconds(table["time"])
-    other = None
-    if layout.other is not None:
-        other, without = _seconds(table["other"])
-        timeless = _either(timeless, without)
-    fault = None
-    if nothing is not None or timeless is not None:
-        fault = np.zeros(len(value), np.uint8)
-        if timeless is not None:
-            fault[timeless] = Reason.BAD_TIME.number
-        if nothing is not None:
-            fault[nothing] = Reason.NO_VALUE.number
+    seconds, *other = [_seconds(time) for time in times]
     text = {
         role: coded_of(
             pa.DictionaryArray.from_arrays(
@@ -122,34 +114,26 @@ def _columns(table: dict[str, pa.Array], layout: Layout) -> Columns | None:
         seconds=seconds,
         value=value,
         fault=fault,
-        other=other,
+        other=other[0] if other else None,
         meter=text.get("meter"),
         unit=text.get("unit"),
         register=text.get("register"),
     )
 
 
-def _filled(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
-    """Return the numbers, 0 where there is none, and where that is; None: nowhere."""
+def _values(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None]:
+    """Return the numbers, 0 where there is none, and that fault; None: nowhere."""
     if not column.null_count:
         return column.to_numpy(), None
-    return pc.fill_null(column, 0.0).to_numpy(), np.asarray(column.is_null())
+    nothing = np.asarray(column.is_null())
+    fault = np.where(nothing, np.uint8(Reason.NO_VALUE.number), np.uint8(GOOD))
+    return pc.fill_null(column, 0.0).to_numpy(), fault
 
 
-def _seconds(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Return seconds since 1970, 0 where there is no time, and where that is; None: nowhere."""
-    without = np.asarray(column.is_null()) if column.null_count else None
-    ticks = column.view(pa.int64())
-    ticks = (pc.fill_null(ticks, 0) if without is not None else ticks).to_numpy()
+def _seconds(column: pa.Array) -> NDArray[np.int64]:
+    """Return seconds since 1970."""
+    ticks: NDArray[np.int64] = column.view(pa.int64()).to_numpy()
     if column.type.unit != "ns":
-        return ticks, without
+        return ticks
     seconds, part = ticks // _NANOSECONDS, ticks % _NANOSECONDS
-    return off_grid(seconds, part != 0) if part.any() else seconds, without
-
-
-def _either(
-    one: NDArray[np.bool_] | None, two: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:
-    if one is None or two is None:
-        return two if one is None else one
-    return one | two
+    return off_grid(seconds, part != 0) if part.any() else seconds
