@@ -1,0 +1,86 @@
+"""Asking over HTTP, as lightly as Python can: one socket, prepared bytes, alike for every server.
+
+A token is fetched and the meter points are looked up by the project's own client beforehand; what
+is timed is a question that stands ready and its whole answer.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from time import perf_counter
+
+from bench.world import World
+from service.client import Client
+from store.reads import moment_of
+
+_BUFFER = 1 << 20  # bytes; an answer of 13 months has 85 KB
+_LENGTH = b"\r\ncontent-length: "
+
+
+class Line:
+    """One keep-alive connection."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._held = bytearray(_BUFFER)
+        self._view = memoryview(self._held)
+
+    def ask(self, request: bytes) -> memoryview:
+        """Return the body that answers ``request``; valid until the next question."""
+        self._socket.sendall(request)
+        got, whole, head = 0, _BUFFER, 0
+        while got < whole:
+            size = self._socket.recv_into(self._view[got:])
+            if not size:
+                raise ConnectionError("the server hung up")
+            got += size
+            if not head:
+                head, whole = framed(self._held, got)
+        if not self._held.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(bytes(self._view[:got]).decode(errors="replace"))
+        return self._view[head:got]
+
+    def timed(self, request: bytes) -> float:
+        """Return the milliseconds from the first byte asked to the last one answered."""
+        began = perf_counter()
+        self.ask(request)
+        return (perf_counter() - began) * 1e3
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+def framed(held: bytearray, got: int) -> tuple[int, int]:
+    """Return where the body begins and where it ends; (0, the buffer's size) while unknown."""
+    end = held.find(b"\r\n\r\n", 0, got)
+    if end < 0:
+        return 0, len(held)
+    at = held.find(_LENGTH, 0, end) + len(_LENGTH)
+    return end + 4, end + 4 + int(held[at : held.find(b"\r", at)])
+
+
+class Questions:
+    """The questions of one adviser to one service: every meter's 13 months, in turn."""
+
+    def __init__(self, world: World, port: int) -> None:
+        said = json.loads(world.client.read_text())
+        self._client = Client(
+            said["client_id"], f"http://127.0.0.1:{port}", said["issuer"], said["key"]
+        )
+        start, end = (f"{moment_of(at):%Y-%m-%dT%H:%M:%SZ}" for at in _ends(world))
+        self._paths = [
+            f"/v1/meter-points/{self._client.lookup(mpxn)}/reads?srv=4.8.1&from={start}&to={end}"
+            for mpxn in world.asked
+        ]
+
+    def requests(self) -> list[bytes]:
+        """Return each question's bytes, with a token that is good for minutes."""
+        head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {self._client._bearer()}\r\n\r\n"
+        return [f"GET {path} HTTP/1.1\r\n{head}".encode() for path in self._paths]
+
+
+def _ends(world: World) -> tuple[int, int]:
+    return world.window.start, world.window.end

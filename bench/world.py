@@ -1,0 +1,111 @@
+"""A store to ask: a street of synthetic homes over 13 months, compacted, and an adviser allowed in.
+
+Import alone, one meter to a home, so that every peer can hold just the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from ingest.synthetic import span, street
+from store.credentials import new_client, write_client
+from store.grounds import FOREVER
+from store.reads import MeterDays, Mpxn, Register, Window
+from store.wiring import Settings, Store, initialise, open_store
+from store.writestore import Source
+
+MONTHS = 13
+UNTIL = date(2025, 9, 1)  # so that 13 local months touch 14 UTC months: the usual, worse case
+SEED = 7
+ASKED = 100  # meters that are asked, in turn, so that no answer is the same twice running
+REGISTERS = (Register.ACTIVE_IMPORT,)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One store of a street.
+
+    Attributes:
+        settings: Where it is.
+        meters: How many meters.
+        reads: Half-hours that arrived.
+        asked: The meters that are asked about, spread over the street.
+        client: The adviser's client file.
+        code: The adviser's party code.
+        window: The 13 local months.
+        built: Seconds that sealing, committing and compacting took.
+    """
+
+    settings: Settings
+    meters: int
+    reads: int
+    asked: tuple[Mpxn, ...] = field(repr=False)
+    client: Path
+    code: str
+    window: Window
+    built: float
+
+
+def window() -> Window:
+    """Return the half-hours of the 13 local months."""
+    days = span(MONTHS, UNTIL)
+    return Window(days.start + int(days.midnight[0]), days.start + int(days.midnight[days.days]))
+
+
+def build(home: Path, meters: int, **elsewhere: str) -> World:
+    """Make a store of ``meters`` meters below ``home``.
+
+    Args:
+        home: A folder of its own.
+        meters: How many.
+        elsewhere: Other places than the folder's, as the environment names them.
+    """
+    settings = Settings.from_environment({"METERKEEP_HOME": str(home), **elsewhere})
+    initialise(settings)
+    step = max(meters // ASKED, 1)
+    asked: list[Mpxn] = []
+    began = time.perf_counter()
+    with open_store(settings) as store:
+        parts = _noting(street(meters, MONTHS, UNTIL, SEED, registers=REGISTERS), step, asked)
+        source = Source(hashlib.sha256(b"bench").digest(), "synthetic", "", 0, ())
+        reads = store.writes.commit(parts, [source]).reads
+        client = new_client(store.facts, "Bench Advice", ["OU"], settings.public_url)
+        _compact(store)
+        built = time.perf_counter() - began
+        for mpxn in asked:
+            _allow(store, mpxn, client["client_id"])
+    path = home.with_suffix(".client.json")
+    write_client(path, client)
+    code = str(client["client_id"])
+    return World(settings, meters, reads, tuple(asked), path, code, window(), built)
+
+
+def _noting(parts: Iterator[MeterDays], step: int, asked: list[Mpxn]) -> Iterator[MeterDays]:
+    before = 0
+    for part in parts:
+        asked += part.mpxns[-before % step :: step]
+        before += len(part.mpxns)
+        yield part
+
+
+def _compact(store: Store) -> None:
+    for files in store.compaction.due().values():
+        store.compaction.compact(files)
+    store.compaction.sweep(grace=-1.0)
+
+
+def _allow(store: Store, mpxn: Mpxn, code: str) -> None:
+    store.facts.grant_consent(
+        mpxn,
+        code,
+        Window(window().start, FOREVER),
+        granularity="PT30M",
+        purpose="energy_advice",
+        evidence=hashlib.sha256(b"bench").digest(),
+        reference="bench",
+    )
