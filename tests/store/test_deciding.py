@@ -283,7 +283,7 @@ def test_a_grant_cannot_be_made_by_hand() -> None:
     with pytest.raises(TypeError):
         Grant(*told)
     with pytest.raises(TypeError):
-        Grant(*told, object())
+        Grant(*told, object())  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("changed", [{"party": "p_x"}, {"parts": ()}, {"as_of": 1}])
