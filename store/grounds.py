@@ -27,7 +27,7 @@ class Tenancy:
 
 def chain(rows: Sequence[tuple[int, bytes | None, bytes]]) -> tuple[Tenancy, ...]:
     """Return the tenancies of (start, subject, entry) rows, sorted by start."""
-    ends = [start for start, _, _ in rows[1:]] + [FOREVER]
+    ends = [*(start for start, _, _ in rows[1:]), FOREVER][: len(rows)]
     return tuple(
         Tenancy(Window(start, end), subject, entry)
         for (start, subject, entry), end in zip(rows, ends, strict=True)
