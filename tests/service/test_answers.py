@@ -181,6 +181,7 @@ def test_a_decision_is_told_without_data(calling: Calling, world: Any) -> None:
         )
         assert leaf(world, no.headers["meterkeep-log-entry"])["kind"] == "denied"
         assert str(ENERGY) not in yes.text + no.text
+        assert yes.headers["cache-control"] == no.headers["cache-control"] == "no-store"
 
     calling(body)
 
