@@ -12,6 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -78,33 +79,38 @@ def postgres_url(postgres: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def aws_endpoint() -> Iterator[str]:
-    """Yield the endpoint of an S3 and a KMS."""
+def emulator() -> Iterator[tuple[dict[str, str], Any]]:
+    """Yield the environment of an S3 with a bucket and a KMS, and a client of the KMS."""
     moto = pytest.importorskip("moto.server", reason="moto is not installed")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def aws(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Point this test's AWS clients at the emulator; returns the ARN of a fresh KMS key."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": aws_endpoint,
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": "eu-west-2",
         "AWS_DEFAULT_REGION": "eu-west-2",
         "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    if BUCKET not in _buckets():
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        kms = boto3.client("kms")
         boto3.client("s3").create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"}
         )
-    return str(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
+    yield environment, kms
+    server.stop()
+
+
+@pytest.fixture
+def aws(emulator: tuple[dict[str, str], Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point this test's AWS clients at the emulator; returns the ARN of a fresh KMS key."""
+    environment, kms = emulator
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return str(kms.create_key()["KeyMetadata"]["Arn"])
 
 
 @pytest.fixture
@@ -149,10 +155,6 @@ def home(folder_settings: Settings, clock: FakeClock) -> Iterator[World]:
     """Yield an open store of the embedded kind."""
     with opened(folder_settings, clock) as one:
         yield one
-
-
-def _buckets() -> set[str]:
-    return {bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]}
 
 
 def _within(url: str, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.access import Grant, Question, decide
+from store.ports import Objects, Range
 from store.quarantine import Rejected
 from store.reads import (
     DAY_SLOTS,
@@ -31,7 +32,7 @@ from store.reads import (
     mpan_check_digit,
 )
 from store.readstore import Answer
-from store.wiring import Settings, Store, open_store
+from store.wiring import Settings, Store, objects, open_store
 from store.writestore import Commit, Source
 
 DAY = 20_270  # UTC day 2025-07-01: a summer month, London an hour ahead
@@ -224,3 +225,50 @@ def opened(settings: Settings, clock: FakeClock | None = None, **how: Any) -> It
     clock = clock or FakeClock()
     with open_store(settings, clock=clock, **how) as store:
         yield World(store, clock)
+
+
+class Watched:
+    """A keeper of objects that remembers what it was asked for, and lets a test step in before.
+
+    Attributes:
+        asked: The ranges of each answer.
+        before: What happens just before ``put``, ``get``, ``ranges`` or ``delete``.
+    """
+
+    def __init__(self, kept: Objects) -> None:
+        self.kept, self.is_local = kept, kept.is_local
+        self.asked: list[list[Range]] = []
+        self.before: dict[str, Callable[[], None]] = {}
+
+    def put(self, name: str, body: bytes | memoryview) -> None:
+        self._step("put")
+        self.kept.put(name, body)
+
+    def get(self, name: str) -> bytes:
+        self._step("get")
+        return self.kept.get(name)
+
+    def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        self._step("ranges")
+        self.asked.append(list(ranges))
+        return self.kept.get_ranges(ranges)
+
+    async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
+        self._step("ranges")
+        self.asked.append(list(ranges))
+        return await self.kept.get_ranges_async(ranges)
+
+    def delete(self, name: str) -> None:
+        self._step("delete")
+        self.kept.delete(name)
+
+    def _step(self, verb: str) -> None:
+        self.before.get(verb, lambda: None)()
+
+
+@contextmanager
+def watched(settings: Settings, clock: FakeClock | None = None) -> Iterator[tuple[World, Watched]]:
+    """Yield a world, and the keeper of its objects to watch."""
+    keeper = Watched(objects(settings))
+    with opened(settings, clock, kept=keeper) as world:
+        yield world, keeper
