@@ -176,7 +176,7 @@ def test_what_the_readme_shows_of_the_demo_is_what_is_said(tmp_path: Path) -> No
     session = steps("demo")
     assert len(session) >= 4
     with terminal(tmp_path) as one:
-        assert not differences(one, session, by_shape=True)
+        assert "\n".join(differences(one, session, by_shape=True)) == ""
 
 
 def test_what_the_readme_shows_of_london_is_what_is_said(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_what_the_readme_shows_of_london_is_what_is_said(tmp_path: Path) -> None
     session = steps("london")
     assert len(session) >= 10
     with terminal(tmp_path) as one:
-        assert not differences(one, session, by_shape=False)
+        assert "\n".join(differences(one, session, by_shape=False)) == ""
 
 
 def test_a_changed_figure_in_the_readme_is_found(tmp_path: Path) -> None:
@@ -257,7 +257,9 @@ def test_the_readme_names_the_commands_that_exist() -> None:
     assert named == there
     every = {name.split()[1] for name in there}
     for document in documents():
-        assert set(re.findall(r"`meterkeep ([a-z]+)(?![a-z]* v1`)", text_of(document))) <= every, document
+        assert set(re.findall(r"`meterkeep ([a-z]+)(?![a-z]* v1`)", text_of(document))) <= every, (
+            document
+        )
 
 
 def test_the_readme_names_the_settings_that_are_read() -> None:
