@@ -55,7 +55,7 @@ def numbers(texts: Texts) -> NDArray[np.int64]:
     digits, good = _digits(texts, rows, MPAN_DIGITS)
     good &= check_digits(digits[:, :12]) == digits[:, 12]
     out[rows[good]] = MPAN_BASE + _value(digits[good])
-    for length in range(1, MPRN_DIGITS + 1):
+    for length in np.unique(lengths[(lengths > 0) & (lengths <= MPRN_DIGITS)]).tolist():
         rows = np.flatnonzero(lengths == length)
         digits, good = _digits(texts, rows, length)
         out[rows[good]] = _value(digits[good])

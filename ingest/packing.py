@@ -96,7 +96,8 @@ def pack(judged: Judged) -> Packed:
         row = np.arange(len(runs))
     else:
         runs, row = np.unique(runs, return_inverse=True)
-    place = np.repeat(row * DAY_SLOTS, lengths) + half_hour % DAY_SLOTS
+    midnight = (key[starts] & _DAY_MASK).astype(np.int64) * DAY_SLOTS
+    place = np.repeat(row * DAY_SLOTS - midnight, lengths) + half_hour
     out = np.full(len(runs) * DAY_SLOTS, MISSING, np.uint16)
     out[place] = energy
     other = out[place] != energy  # a later line of the same half-hour said something else

@@ -179,7 +179,8 @@ def _energies(
 ) -> NDArray[np.uint16]:
     value = columns.value
     if columns.unit is None and isinstance(register, int):
-        scaled = np.rint(value * rules.unit.factor)
+        scaled = value * rules.unit.factor
+        np.rint(scaled, out=scaled)
         wrong = not rules.unit.fits(Register(register))
         gas = np.bool_(register == Register.GAS_IMPORT)
     else:
