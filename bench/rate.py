@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from bench.asking import Questions
+from bench.asking import Questions, Request
 from bench.figures import Figure, Skipped
 from bench.serving import floor, service
 from bench.world import World, build
@@ -34,7 +34,7 @@ def measure(plan: Plan) -> Iterator[Figure | Skipped]:
     assert plan.quiet.size
     with floor(body) as port:
         questions = plan.folder / "questions"
-        questions.write_text(json.dumps("GET /v1/meter-points/x/reads HTTP/1.1\r\nHost: x\r\n\r\n"))
+        questions.write_text(json.dumps(Request.of("/v1/meter-points/x/reads", "x").raw.decode()))
         bare = _drive(port, seconds, questions)
     rate = bare["answers"] / seconds
     yield _figure("SQLite, one worker", _asked(plan.world, plan.folder, seconds, 1), rate)
@@ -57,7 +57,7 @@ def _asked(world: World, folder: Path, seconds: float, workers: int) -> dict[str
     with service(world.settings, workers) as port:
         path = folder / "questions"
         requests = Questions(world, port).requests()
-        path.write_text("\n".join(json.dumps(one.decode()) for one in requests))
+        path.write_text("\n".join(json.dumps(one.raw.decode()) for one in requests))
         return _drive(port, seconds, path)
 
 
