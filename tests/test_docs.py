@@ -34,7 +34,7 @@ import meterkeep
 ROOT = Path(__file__).parent.parent
 ARCHIVE = ROOT.parent / "shared/data/lcl_2013_100_households_raw_csv.tar.xz"
 PATIENCE = 180  # seconds
-ROOMS = ("store", "ingest", "service", "policies", "tests")
+ROOMS = ("store", "ingest", "service", "policies", "tests", "bench")
 
 
 def text_of(name: str | Path) -> str:
