@@ -42,7 +42,10 @@ class KmsKek:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._kms = boto3.client("kms", config=_CONFIG)
+        try:
+            self._kms = boto3.client("kms", region_name=_region(), config=_CONFIG)
+        except BotoCoreError as error:
+            raise KekError(_saying("KMS", error)) from None
         self.calls = 0
 
     def wrap(self, secret: bytes, context: bytes) -> bytes:
@@ -77,7 +80,10 @@ class S3Objects:
 
     def __init__(self, bucket: str, prefix: str) -> None:
         self._bucket, self._prefix = bucket, prefix.strip("/") + "/" if prefix.strip("/") else ""
-        self._s3 = boto3.client("s3", config=_CONFIG)
+        try:
+            self._s3 = boto3.client("s3", region_name=_region(), config=_CONFIG)
+        except BotoCoreError as error:
+            raise ObjectError(_saying("S3", error)) from None
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._ranges = S3Store(
             bucket,
@@ -137,6 +143,11 @@ class S3Objects:
             self._s3.delete_object(Bucket=self._bucket, Key=self._prefix + name)
         except (ClientError, BotoCoreError) as error:
             raise ObjectError(_saying("S3", error)) from None
+
+
+def _region() -> str | None:
+    """Return AWS_REGION, the name that every other SDK reads; boto3's own is the older one."""
+    return os.environ.get("AWS_REGION")
 
 
 def _whole(found: bytes, part: Range) -> bytes:
