@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import inspect, select
+from sqlalchemy.engine import make_url
 
 from store import migrate, tables
 from store.catalogue import LEASE, Catalogue
@@ -173,6 +174,9 @@ def open_store(
         KekError: The KEK is missing or is another one.
     """
     clock = clock or SystemClock()
+    file = make_url(settings.database_url).database
+    if settings.database_url.startswith("sqlite") and not Path(file or "").is_file():
+        raise NotInitialisedError  # SQLite would make an empty file there
     database = Database(settings.database_url)
     log = Log(database, clock)
     try:
