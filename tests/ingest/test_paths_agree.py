@@ -17,6 +17,7 @@ PLAIN = Layout(width=3, meter=0, time=1, value=2, header=b"id,when,kWh")
 BOTH = Layout(
     width=5, meter=4, time=0, other=1, value=2, unit=3, delimiter=";", zoned=True, clock=Clock.ZONED
 )
+UNZONED = replace(BOTH, clock=Clock.PLAIN)
 WHOLE = replace(PLAIN, whole=True, clock=Clock.FRACTIONS)
 
 stamps = st.sampled_from(
@@ -94,7 +95,9 @@ def _line(columns: Columns) -> list[int]:
     return list(range(len(columns))) if columns.line is None else columns.line.tolist()
 
 
-@pytest.mark.parametrize("layout", [PLAIN, WHOLE, BOTH], ids=["plain", "whole", "both"])
+@pytest.mark.parametrize(
+    "layout", [PLAIN, WHOLE, BOTH, UNZONED], ids=["plain", "whole", "both", "unzoned"]
+)
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_where_the_typed_path_answers_the_strict_one_says_the_same(
@@ -124,6 +127,13 @@ def test_the_typed_path_answers_for_both_forms_as_they_were_published() -> None:
     found = typed.parse(raw, WHOLE)
     assert found is not None
     assert found.fault is not None
+
+
+def test_a_quoted_line_of_another_width_spoils_itself_only() -> None:
+    good, short = b'"MAC000002","2013-01-01 00:00:00","0.1"\n', b'"MAC000002","0.1"\n'
+    columns = strict.parse(good + short + b"odd\n" + good + short + good, PLAIN)
+    assert [fault > 0 for fault in _fault(columns)] == [False, True, True, False, True, False]
+    assert columns.value[[0, 3, 5]].tolist() == [0.1, 0.1, 0.1]
 
 
 def test_one_odd_line_sends_only_its_neighbourhood_to_the_strict_path(
