@@ -76,14 +76,10 @@ class Canvas:
         """
         rows = np.frombuffer(boxes, lake.BOX)
         day = rows["day"].astype(np.int64)
-        batches, which = np.unique(rows["batch"], return_inverse=True)
-        order = np.array([moment.of[batch] for batch in batches.tolist()], np.int64)[which]
-        chosen = (day >= window.days[0]) & (day <= window.days[-1]) & (order <= moment.as_of)
-        if moment.reverted:
-            chosen &= ~np.isin(order, list(moment.reverted))
+        chosen = (day >= window.days[0]) & (day <= window.days[-1])
+        order = _order(rows["batch"], moment, chosen)
         at = np.flatnonzero(chosen)
-        if len(batches) > 1:
-            # Two batches of one commit: the later one overlays too.
+        if order is not None:
             at = at[np.lexsort((rows["batch"][at], order[at]))]
         states = block.unpack_states(rows["states"][at])
         if deks is None:
@@ -97,14 +93,39 @@ class Canvas:
     def _lay(
         self, line: NDArray[np.int64], energy: NDArray[np.uint16], states: NDArray[np.uint8]
     ) -> None:
-        says = states != State.NOTHING
-        if len(line) and len(line) == int(np.bincount(line).astype(bool).sum()):
-            self._energy[line] = np.where(says, energy, self._energy[line])
-            self._states[line] = np.where(says, states, self._states[line])
-            return
-        for row, onto in enumerate(line.tolist()):
-            self._energy[onto, says[row]] = energy[row, says[row]]
-            self._states[onto, says[row]] = states[row, says[row]]
+        for at in _turns(line):
+            onto, says = line[at], states[at] != State.NOTHING
+            self._energy[onto] = np.where(says, energy[at], self._energy[onto])
+            self._states[onto] = np.where(says, states[at], self._states[onto])
+
+
+def _order(
+    batches: NDArray[np.uint32], moment: Moment, chosen: NDArray[np.bool_]
+) -> NDArray[np.int64] | None:
+    """Return the commit of each row; drop from ``chosen``, in place, what does not count.
+
+    None where all rows are of one commit, so that nothing has to be ordered.
+    """
+    if len(batches) and (batches == batches[0]).all():
+        commit = moment.of[int(batches[0])]
+        if commit > moment.as_of or commit in moment.reverted:
+            chosen[:] = False
+        return None
+    distinct, which = np.unique(batches, return_inverse=True)
+    order = np.array([moment.of[batch] for batch in distinct.tolist()], np.int64)[which]
+    chosen &= (order <= moment.as_of) & ~np.isin(order, list(moment.reverted))
+    return order
+
+
+def _turns(line: NDArray[np.int64]) -> list[NDArray[np.intp] | slice]:
+    """Return rows in turns, oldest first, so that within one turn no two lie on the same day."""
+    if (line[1:] > line[:-1]).all():
+        return [slice(None)]
+    order = np.argsort(line, kind="stable")
+    ordered = line[order]
+    begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    rank = np.arange(len(line)) - np.repeat(begins, np.diff(np.append(begins, len(line))))
+    return [order[rank == turn] for turn in range(int(rank.max()) + 1)]
 
 
 def _open(
@@ -115,10 +136,14 @@ def _open(
     at: NDArray[np.intp],
 ) -> NDArray[np.uint16]:
     """Return uint16[n, 48] of the boxes at rows ``at``, each opened by the key that it names."""
+    used = set(numbers.tolist())
+    if not used <= deks.keys():
+        raise TamperedError("box", "a sealed row names a key that its subject never had")
+    if len(used) == 1:
+        key = deks[used.pop()].key
+        return block.unpack_energy(envelope.unseal(key, aad, boxes, (at * BOX_SIZE).tolist()))
     energy = np.empty((len(at), DAY_SLOTS), np.uint16)
-    for number in sorted(set(numbers.tolist())):
-        if number not in deks:
-            raise TamperedError("box", "a sealed row names a key that its subject never had")
+    for number in used:
         mine = numbers == number
         starts = (at[mine] * BOX_SIZE).tolist()
         energy[mine] = block.unpack_energy(envelope.unseal(deks[number].key, aad, boxes, starts))
