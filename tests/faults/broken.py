@@ -22,7 +22,7 @@ Say = Callable[..., None]
 
 
 def _rebuilt(kind: type[Any], sound: WriteStore | Compaction) -> Any:
-    other = kind.__new__(kind)
+    other = object.__new__(kind)
     other.__dict__.update(sound.__dict__)
     return other
 

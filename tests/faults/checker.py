@@ -34,7 +34,7 @@ from tests.faults.deliveries import (
     whole_of,
 )
 
-NUMBERS = range(2_000)
+NUMBERS = range(30_000)
 _NUMBER_OF = {digest_of(number): number for number in NUMBERS}
 
 

@@ -21,6 +21,7 @@ from tests.world import DAY, mpan
 
 HOMES: tuple[Mpxn, ...] = tuple(mpan(number) for number in range(1, 5))
 CYCLE = 30  # files until the days come round again
+ALIKE = 60  # files this far apart take the same steps
 SPAN = 128  # days that files can touch
 WHOLE = Window(DAY * DAY_SLOTS, (DAY + SPAN) * DAY_SLOTS)
 PROFILE = "faults"
