@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from service import server
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -54,6 +53,8 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes; needs PostgreSQL over 1.")] = 1,
 ) -> None:
     """Serve the store over HTTP until interrupted."""
+    from service import server  # noqa: PLC0415 - the server's parts take 0.5 s to load
+
     server.serve(Settings.from_environment(), host, port, workers)
 
 

@@ -10,18 +10,16 @@ SQLite is asked in line, its microseconds cost less than a thread would; Postgre
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 
 from service.jose import BadTokenError
-from store import tables
 from store.access import Grant, Question, Refused, decide
-from store.database import insert_absent
 from store.errors import RefusedError
 from store.log import Entry, Kind
+from store.once import first_use
 from store.reads import moment_of
 
 if TYPE_CHECKING:
@@ -137,10 +135,8 @@ class Desk:
             return asked.by(party, mpxn), self._store.facts.grounds(connection, mpxn, code)
 
     def _once(self, issuer: str, jti: str, expires: float) -> bool:
-        token = hashlib.sha256(f"{issuer}\0{jti}".encode()).digest()
         with self._store.database.write() as connection:
-            row = {"token": token, "expires": expires}
-            return insert_absent(connection, tables.once, [row]) == 1
+            return first_use(connection, issuer, jti, expires)
 
     def _ready(self) -> None:
         with self._store.database.read() as connection:

@@ -134,7 +134,7 @@ class Compaction:
     # ---- sweep -------------------------------------------------------------------------------
 
     def sweep(self, *, grace: float = GRACE) -> Swept:
-        """Clear what nobody can need: expired reservations, then dead files past their grace.
+        """Clear what nobody can need: expired reservations and proofs, dead files past their grace.
 
         A file is doomed in the catalogue first, then its object is removed, then its row, so that
         a crash in between is taken up by the next sweep and a slow writer's commit fails whole.
@@ -152,6 +152,7 @@ class Compaction:
                 .values(state=FileState.DOOMED, since=now)
             )
             connection.execute(delete(tables.rejected).where(tables.rejected.c.batch.in_(expired)))
+            connection.execute(delete(tables.once).where(tables.once.c.expires < now))
             connection.execute(
                 update(f)
                 .where(f.c.state == FileState.DEAD, f.c.since < now - grace)
