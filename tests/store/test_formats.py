@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -192,7 +192,10 @@ def test_local_midnight_is_an_hour_early_in_summer() -> None:
     assert moment_of(local_midnight(date(2025, 1, 1))).isoformat() == "2025-01-01T00:00:00+00:00"
 
 
-@given(st.datetimes(datetime.min.replace(year=1970), datetime.min.replace(year=2149)))
+FIRST, LAST = (datetime.combine(day, time.min) for day in (date(1970, 1, 1), date(2149, 6, 6)))
+
+
+@given(st.datetimes(FIRST, LAST))
 def test_a_half_hour_is_named_by_its_beginning(when: datetime) -> None:
     on = when.replace(minute=when.minute // 30 * 30, second=0, microsecond=0, tzinfo=UTC)
     assert moment_of(half_hour_of(on)) == on

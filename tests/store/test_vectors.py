@@ -1,0 +1,300 @@
+"""Frozen bytes of every format: this program and a second, tiny one both make them.
+
+The second one stands here: struct, hashlib and the primitives of cryptography, written from
+store/README.md. Another language may do the same with tests/vectors/*.json. All bytes are hex.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+from sqlalchemy import select
+
+from store import block, envelope, lake, log, tables
+from store.catalogue import Run
+from store.keys import Dek, bucket_of
+from store.local import FileKek
+from store.quarantine import Quarantine
+from store.reads import Mpxn
+from tests.world import World
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+VECTORS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+Said = dict[str, Any]
+
+
+def hexed(said: Said) -> Said:
+    """Return ``said`` with its hex as bytes; numbers, lists and words stay."""
+    words = {"text", "party", "profile", "reason", "entry_values", "plain"}
+    return {k: bytes.fromhex(v) if isinstance(v, str) and k not in words else v
+            for k, v in said.items()}  # fmt: skip
+
+
+# ---- the second program ----------------------------------------------------------------------
+
+
+def fields(*parts: bytes) -> bytes:
+    return b"".join(struct.pack(">H", len(part)) + part for part in parts)
+
+
+def gcm(key: bytes, nonce: bytes, plain: bytes, aad: bytes) -> bytes:
+    return nonce + AESGCM(key).encrypt(nonce, plain, aad)
+
+
+def second_block(said: Said) -> bytes:
+    return struct.pack("<48H", *(0xFFFF if v is None else v for v in said["values"]))
+
+
+def second_states(said: Said) -> bytes:
+    bits = sum(state << 2 * at for at, state in enumerate(said["states"]))
+    return bytes(bits.to_bytes(12, "little"))
+
+
+def second_aad(said: Said) -> bytes:
+    head = struct.pack("<HII", said["day"], said["batch"], said["number"]) + said["states"]
+    register = struct.pack("B", said["register"])
+    return bytes(b"meterkeep box v1" + said["store"] + register + said["subject"] + head)
+
+
+def second_box(said: Said) -> bytes:
+    aad = second_aad(said)
+    return bytes(aad[-22:]) + gcm(said["dek"], said["nonce"], said["block"], aad)
+
+
+def second_run(said: Said) -> bytes:
+    place = struct.pack("<Q", said["offset"])[:6] + struct.pack("<H", said["rows"])
+    return bytes(said["subject"] + place + hashlib.sha256(said["boxes"]).digest()[:16])
+
+
+def second_leaf(said: Said) -> bytes:
+    detail = hmac.new(said["key"], said["plain"].encode(), "sha256").hexdigest()
+    told = {**said["entry_values"], "at": said["at"], "entry": said["identity"].hex()}
+    told["commitment"] = detail
+    return b"\x01" + json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+
+
+def second_commitment(said: Said) -> bytes:
+    return hmac.new(said["key"], said["plain"].encode(), "sha256").digest()
+
+
+def second_bucket(said: Said) -> bytes:
+    where = struct.pack(">H", said["bucket"]), struct.pack(">I", said["generation"])
+    context = fields(b"meterkeep bucket v1", said["store"], *where)
+    bound = said["bucket_key"] + hashlib.sha256(context).digest()
+    return gcm(said["kek"], said["nonce"], bound, context)
+
+
+def second_dek_context(said: Said) -> bytes:
+    return fields(
+        b"meterkeep dek v1", said["store"],
+        struct.pack(">H", struct.unpack(">H", said["subject"][:2])[0] // 16),
+        struct.pack(">I", said["generation"]), said["subject"], struct.pack(">I", said["number"]),
+    )  # fmt: skip
+
+
+def second_dek(said: Said) -> bytes:
+    return gcm(said["bucket_key"], said["nonce"], said["dek"], second_dek_context(said))
+
+
+def second_check(said: Said) -> bytes:
+    message = b"meterkeep dek v1" + said["store"] + struct.pack(">I", said["number"])
+    return hmac.new(said["dek"], message, "sha256").digest()[:16]
+
+
+def second_mpxn(said: Said) -> bytes:
+    context = fields(b"meterkeep mpxn v1", said["subject"], struct.pack(">I", said["number"]))
+    return gcm(said["dek"], said["nonce"], said["text"].encode(), context)
+
+
+def second_tag(said: Said) -> bytes:
+    message = fields(b"meterkeep mpxn v1", said["text"].encode())
+    return hmac.new(said["lookup"], message, "sha256").digest()
+
+
+def second_handle(said: Said) -> bytes:
+    text = said["text"].encode() + b" " * (13 - len(said["text"]))
+    sealed = AESSIV(said["handle"]).encrypt(text, [b"meterkeep mp v1", said["party"].encode()])
+    return b"mp_" + base64.urlsafe_b64encode(sealed).rstrip(b"=")
+
+
+def second_rejected(said: Said) -> bytes:
+    context = fields(
+        b"meterkeep rejected v1", said["store"], said["digest"], said["profile"].encode(),
+        said["reason"].encode(), struct.pack(">Q", said["first_line"]),
+    )  # fmt: skip
+    return gcm(said["quarantine"], said["nonce"], said["plain"].encode(), context)
+
+
+SECOND: dict[str, Callable[[Said], bytes]] = {
+    name.removeprefix("second_"): made
+    for name, made in list(globals().items())
+    if name.startswith("second_")
+}
+
+# ---- this program ----------------------------------------------------------------------------
+
+
+class Ours:
+    """Makes the same bytes by the code of the store, its randomness given."""
+
+    def __init__(self, world: World, patch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.world, self.patch, self.folder = world, patch, folder
+
+    def _drawing(self, *drawn: bytes) -> None:
+        given = iter(drawn)
+        self.patch.setattr(os, "urandom", lambda size: next(given)[:size])
+
+    def block(self, said: Said) -> bytes:
+        energy = np.array([0xFFFF if v is None else v for v in said["values"]], np.uint16)
+        states = np.where(energy == 0xFFFF, 0, 1).astype(np.uint8)
+        return block.pack(energy[None], states[None])[0]
+
+    def states(self, said: Said) -> bytes:
+        states = np.array([said["states"]], np.uint8)
+        energy = np.where((states == 1) | (states == 2), 0, 0xFFFF).astype(np.uint16)
+        return block.pack(energy, states)[1]
+
+    def aad(self, said: Said) -> bytes:
+        return envelope.row_aad(said["store"], said["register"], said["subject"]) + self._head(said)
+
+    def _head(self, said: Said) -> bytes:
+        head = np.zeros(1, lake.HEAD)
+        head["day"], head["batch"], head["dek"] = said["day"], said["batch"], said["number"]
+        head["states"] = np.frombuffer(said["states"], np.uint8)
+        return head.tobytes()
+
+    def box(self, said: Said) -> bytes:
+        self._drawing(said["nonce"])
+        aad = envelope.row_aad(said["store"], said["register"], said["subject"])
+        dek = envelope.cipher(said["dek"])
+        [box] = envelope.seal(dek, aad, [self._head(said)], said["block"])
+        assert envelope.unseal(dek, aad, box, [0]) == said["block"]
+        return box
+
+    def run(self, said: Said) -> bytes:
+        digest = envelope.run_digest(said["boxes"])
+        run = Run(said["subject"], said["offset"], said["rows"], digest)
+        assert Run.decode(run.encode()) == run
+        return run.encode()
+
+    def leaf(self, said: Said) -> bytes:
+        told = said["entry_values"]
+        entry = log.Entry(
+            log.Kind(told["kind"]), told["action"], told["party"], told["decision"],
+            bytes.fromhex(told["policy"]), json.loads(said["plain"]),
+        )  # fmt: skip
+        detail = log.canonical(entry.detail)
+        assert detail == said["plain"].encode()
+        return log.encode(entry, said["identity"], said["at"] / 1000, said["key"], detail)
+
+    def commitment(self, said: Said) -> bytes:
+        return log.commitment(said["key"], said["plain"].encode())
+
+    def bucket(self, said: Said) -> bytes:
+        keys, path = self.world.store.keys, self.folder / "fixed.kek"
+        path.write_bytes(said["kek"])
+        path.chmod(0o600)
+        self.patch.setattr(keys, "_store", said["store"])
+        self.patch.setattr(keys, "_kek", FileKek(path))
+        self._drawing(said["bucket_key"], said["nonce"])
+        keys.ensure_buckets({said["bucket"]})
+        t = tables.bucket_keys
+        with self.world.store.database.read() as connection:
+            query = select(t.c.wrapped).where(t.c.bucket == said["bucket"])
+            return bytes(connection.execute(query).scalar_one())
+
+    def dek_context(self, said: Said) -> bytes:
+        keys = self.world.store.keys
+        self.patch.setattr(keys, "_store", said["store"])
+        return keys._dek_context(said["subject"], said["number"], said["generation"])
+
+    def dek(self, said: Said) -> bytes:
+        return bytes(self._new_dek(said)["wrapped"])
+
+    def check(self, said: Said) -> bytes:
+        return envelope.check_value(said["dek"], said["store"], said["number"])
+
+    def _new_dek(self, said: Said) -> dict[str, Any]:
+        keys = self.world.store.keys
+        self.patch.setattr(keys, "_store", said["store"])
+        place = bucket_of(said["subject"]), said["generation"]
+        kept = {place: (1e9, envelope.cipher(said["bucket_key"]))}
+        self.patch.setattr(keys, "_buckets", kept)
+        self._drawing(said["dek"], said["nonce"])
+        with self.world.store.database.read() as connection:
+            made, row = keys.new_dek(connection, said["subject"])
+            again = keys.open_dek(
+                connection, said["subject"], said["number"], said["generation"],
+                bytes(row["wrapped"]), bytes(row["check"]),  # type: ignore[call-overload]
+            )  # fmt: skip
+        assert again.number == made.number == said["number"]
+        return dict(row)
+
+    def mpxn(self, said: Said) -> bytes:
+        tenancies = self.world.store.quarantine._tenancies
+        self._drawing(said["nonce"])
+        dek = Dek(said["number"], envelope.cipher(said["dek"]))
+        row = tenancies._row(b"", 0, said["subject"], Mpxn(said["text"]), dek, b"")
+        sealed: Any = row["mpxn"]
+        return bytes(sealed)
+
+    def tag(self, said: Said) -> bytes:
+        keys = self.world.store.keys
+        self.patch.setattr(keys, "_secrets", {("lookup", 1): said["lookup"]})
+        return keys.tag(Mpxn(said["text"]))
+
+    def handle(self, said: Said) -> bytes:
+        keys = self.world.store.keys
+        self.patch.setattr(keys, "_secrets", {("handle", 1): said["handle"]})
+        handle = keys.handle(Mpxn(said["text"]), said["party"])
+        assert keys.unhandle(handle, said["party"]).text == said["text"]
+        return handle.encode()
+
+    def rejected(self, said: Said) -> bytes:
+        quarantine: Quarantine = self.world.store.quarantine
+        self.patch.setattr(quarantine, "_store", said["store"])
+        context = quarantine._context(
+            said["digest"], said["profile"], said["reason"], said["first_line"]
+        )
+        self._drawing(said["nonce"])
+        key = envelope.cipher(said["quarantine"])
+        return envelope.wrap(key, said["plain"].encode(), context)
+
+
+EACH = [
+    pytest.param(kind, at, id=f"{kind}-{vector['says']}")
+    for kind, vectors in VECTORS.items()
+    for at, vector in enumerate(vectors)
+]
+
+
+@pytest.mark.parametrize(("kind", "at"), EACH)
+def test_this_program_makes_the_frozen_bytes(
+    home: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, at: int
+) -> None:
+    vector = VECTORS[kind][at]
+    with monkeypatch.context() as patch:
+        made = getattr(Ours(home, patch, tmp_path), kind)(hexed(vector["given"]))
+    assert made.hex() == vector["bytes"]
+
+
+@pytest.mark.parametrize(("kind", "at"), EACH)
+def test_a_second_program_makes_the_frozen_bytes(kind: str, at: int) -> None:
+    vector = VECTORS[kind][at]
+    assert SECOND[kind](hexed(vector["given"])).hex() == vector["bytes"]
+
+
+def test_every_format_has_its_vectors() -> None:
+    assert set(VECTORS) == set(SECOND)
+    assert all(VECTORS.values())
