@@ -37,6 +37,11 @@ class FilesOrWord(TyperGroup):
             args = [_TAKE, *args]
         return super().parse_args(ctx, args)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Leave the unsaid word out of what is printed as usage."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == _TAKE else name, command, rest
+
 
 ingest_app = typer.Typer(cls=FilesOrWord, help="Take files of reads in.")
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from ingest.folding import PART, slices
 from ingest.packing import Packed, merge, meter_days
 from ingest.results import Fate, FileResult
@@ -55,6 +53,8 @@ class Group:
     _sources: list[Source] = field(default_factory=list)
     _results: list[FileResult] = field(default_factory=list)
     _series: set[int] = field(default_factory=set)
+    _keys: set[int] = field(default_factory=set)
+    _unlisted: int = 0  # the first of _packed whose keys are not in _keys yet
     _days: int = 0
     _refused: int = 0
 
@@ -82,15 +82,17 @@ class Group:
             return
         packed, sources, results = merge(self._packed), self._sources, self._results
         self._packed, self._sources, self._results = [], [], []
-        self._series, self._days, self._refused = set(), 0, 0
+        self._series, self._keys, self._unlisted = set(), set(), 0
+        self._days = self._refused = 0
         done = self.writes.commit((meter_days(part) for part in slices(packed)), sources)
         for result in results:
             self.settle(replace(result, fate=Fate.TAKEN, commit=done.number), done)
 
     def _meets(self, packed: Packed) -> bool:
-        return any(
-            np.isin(packed.key, other.key, assume_unique=True).any() for other in self._packed
-        )
+        for other in self._packed[self._unlisted :]:
+            self._keys.update(other.key.tolist())
+        self._unlisted = len(self._packed)
+        return not self._keys.isdisjoint(packed.key.tolist())
 
 
 class LateSources(Sequence[Source]):

@@ -277,3 +277,15 @@ def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(pipeline.UnfitError) as caught:
         taken(Memory(), path)
     assert caught.value.code == "unreadable"
+
+
+def test_a_year_of_daily_files_of_many_meters_is_few_commits(tmp_path: Path) -> None:
+    paths = [
+        lcl(tmp_path, *(f"MAC{m:06d},{at(day, 0)},0.1" for m in range(20)), name=f"{day}.csv")
+        for day in range(1, 29)
+    ]
+    late = lcl(tmp_path, f"MAC000007,{at(5, 0)},0.7", name="late.csv")
+    memory = Memory()
+    found = taken(memory, *paths, late, paths[3])
+    assert found.commits == [1, 2]
+    assert memory.reads[household(7), "active_import", START + 4 * 48] == 700
