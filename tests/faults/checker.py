@@ -34,8 +34,8 @@ from tests.faults.deliveries import (
     whole_of,
 )
 
-NUMBERS = range(30_000)
-_NUMBER_OF = {digest_of(number): number for number in NUMBERS}
+_NUMBER_OF = {digest_of(number): number for number in range(30_000)}
+_BY_HEX = {digest.hex()[:12]: number for digest, number in _NUMBER_OF.items()}
 
 
 def plant(store: Store) -> str:
@@ -119,12 +119,11 @@ def _refused(store: Store, book: _Book) -> Iterator[str]:
     listed: Counter[str] = Counter()
     for group in store.quarantine.listing():
         listed[group.digest] += group.lines
-    known = {digest_of(n).hex()[:12]: n for n in NUMBERS}
     for number in book.taken:
         if listed[digest_of(number).hex()[:12]] != len(refused_of(number)):
             yield f"the refused lines of file {number} are not all there, once"
     # A file that came after the book was opened may be listed: only older ones are judged.
-    newer = {known[digest] for digest, lines in listed.items() if lines} - set(book.taken)
+    newer = {_BY_HEX[digest] for digest, lines in listed.items() if lines} - set(book.taken)
     for number in newer:
         if store.writes.seen(digest_of(number), PROFILE) is None:
             yield f"file {number} was not taken and its refused lines show"
