@@ -12,7 +12,7 @@ from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
 from store.asked import meter_point, moment, say
-from store.credentials import new_client, write_client
+from store.credentials import client_file, new_client
 from store.errors import InputError, RefusedError
 from store.reads import moment_of
 from store.wiring import Settings, open_store
@@ -129,12 +129,10 @@ def party_add(
     as_json: AsJson = False,
 ) -> None:
     """State a party with a fresh key, and write the client file that speaks for it (mode 0600)."""
-    if out.exists():
-        raise InputError("the client file exists: name another", code="file_exists")
     settings = Settings.from_environment()
-    with open_store(settings) as store:
+    with client_file(out) as keep, open_store(settings) as store:
         made = new_client(store.facts, name, role, settings.public_url)
-        write_client(out, made)
+        keep(made)
     said = {"client_id": made["client_id"], "client": str(out)}
     say(f"{name} is {made['client_id']}; its client file: {out}", said, as_json=as_json)
 

@@ -96,6 +96,7 @@ class Grant:
         parts: What may be read, by time.
         withheld: The rest of the window; empty unless a partial answer was asked for.
         policy: SHA-256 of the policy set that decided.
+        mpxn: Whose reads; the read store holds every subject against it.
     """
 
     party: str
@@ -108,6 +109,7 @@ class Grant:
     withheld: tuple[Withheld, ...]
     policy: bytes = field(repr=False)
     as_of: int | float | None
+    mpxn: Mpxn = field(repr=False)
     issued: InitVar[object] = None  # kept nowhere, so that no copy with changes can be made
 
     def __post_init__(self, issued: object) -> None:
@@ -144,7 +146,7 @@ def decide(question: Question, facts: Grounds, policy: Policy, now: float) -> Gr
         raise Refused(withheld[0].code)
     return Grant(
         question.party.code, role, question.srv, question.window, registers, question.granularity,
-        parts, withheld, policy.digest, question.as_of, _ISSUED,
+        parts, withheld, policy.digest, question.as_of, question.mpxn, _ISSUED,
     )  # fmt: skip
 
 

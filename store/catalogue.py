@@ -174,9 +174,9 @@ class Catalogue:
         """
         now = self._clock.now()
         for file in files:
+            index = file.index
             with self._database.write() as connection:
                 self.hold(connection, batch)
-                index = file.index
                 row = {
                     "name": file.name, "state": FileState.PENDING, "register": file.register,
                     "month": file.month, "level": file.level, "low": file.runs[0].subject,
@@ -185,12 +185,15 @@ class Catalogue:
                 }  # fmt: skip
                 inserted = connection.execute(insert(tables.files), row)
                 identity = inserted.inserted_primary_key[0]  # type: ignore[index]
-                pages = [
-                    {"file": identity, "first": index[at : at + 16],
-                     "page": index[at : at + RUN_SIZE * RUNS_PER_PAGE]}
-                    for at in range(0, len(index), RUN_SIZE * RUNS_PER_PAGE)
-                ]  # fmt: skip
-                connection.execute(insert(tables.runs), pages[:MOST_ROWS])
+            pages = (
+                {"file": identity, "first": index[at : at + 16],
+                 "page": index[at : at + RUN_SIZE * RUNS_PER_PAGE]}
+                for at in range(0, len(index), RUN_SIZE * RUNS_PER_PAGE)
+            )  # fmt: skip
+            for some in portions(pages, MOST_ROWS):
+                with self._database.write() as connection:
+                    self.hold(connection, batch)
+                    connection.execute(insert(tables.runs), some)
 
     @staticmethod
     def hold(connection: Connection, batch: int) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_METERS = 50_000  # meters of one level-1 file
 LEVEL_0 = 8  # level-0 files of one register and month, past which compaction is due
+SKEW = 300.0  # seconds that the clocks of two workers may differ
 GRACE = 900.0  # seconds a dead file stays for readers that already know its name
 
 
@@ -152,7 +153,7 @@ class Compaction:
                 .values(state=FileState.DOOMED, since=now)
             )
             connection.execute(delete(tables.rejected).where(tables.rejected.c.batch.in_(expired)))
-            connection.execute(delete(tables.once).where(tables.once.c.expires < now))
+            connection.execute(delete(tables.once).where(tables.once.c.expires < now - SKEW))
             connection.execute(
                 update(f)
                 .where(f.c.state == FileState.DEAD, f.c.since < now - grace)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +39,30 @@ def new_client(facts: Facts, name: str, roles: Sequence[str], service: str) -> d
     return {"client_id": code, "service": service, "issuer": service, "key": private}
 
 
-def write_client(path: Path, client: dict[str, Any]) -> None:
-    """Write a client file, mode 0600. Raises InputError where the file exists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def client_file(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Make the file of a client, mode 0600, before the party is stated; yield what fills it.
+
+    Where anything fails the file is gone again, so that a party is never stated without its key.
+
+    Raises:
+        InputError: The file exists or cannot be made.
+    """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InputError("the client file exists: name another", code="file_exists") from None
     except OSError as error:
         raise InputError(f"the client file cannot be made: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(client, option=orjson.OPT_INDENT_2) + b"\n")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield lambda client: file.write(
+                orjson.dumps(client, option=orjson.OPT_INDENT_2) + b"\n"
+            )
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _b64(raw: bytes) -> str:

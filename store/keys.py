@@ -4,8 +4,9 @@
     bucket key  wraps the DEKs of the subjects whose first 12 bits it has; made when first needed
     DEK         seals the meter-days of one subject
 
-A DEK is unwrapped for one request and dropped with it: only bucket keys are kept, for a bounded
-time, so that erasing a subject holds on the next request of every worker.
+A DEK is unwrapped for one request and dropped with it; bucket keys are kept for a bounded time, the
+store's own secrets as long as the process lives. So erasing a subject holds on the next request of
+every worker.
 """
 
 from __future__ import annotations

@@ -48,7 +48,6 @@ _SCHEMA = pa.schema(
         pa.field("batch", pa.uint32(), nullable=False),
         pa.field("states", pa.binary(12), nullable=False),
     ],
-    metadata={"meterkeep.format": FORMAT},
 )
 _BESIDE = ["subject", "day", "batch", "states"]
 
@@ -92,7 +91,7 @@ def build(register: Register, month: int, level: int, batch: int, rows: Sealed) 
         for start, end in groups:
             table = _table(boxes[start:end], subjects[start:end])
             writer.write_table(table, row_group_size=end - start)
-        writer.close()
+        writer.add_key_value_metadata({"meterkeep.format": FORMAT})
     body = sink.getvalue()
     starts = box_starts(body, groups)
     runs = tuple(_runs(rows, groups, starts))

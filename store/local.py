@@ -66,11 +66,7 @@ class FolderObjects:
     def _sync_up(self, folder: Path) -> None:
         # A new directory is an entry of its parent, so every level up to the root is synced.
         while True:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync_directory(folder)
             if folder == self._folder:
                 return
             folder = folder.parent
@@ -112,6 +108,14 @@ class FolderObjects:
             raise ObjectError(f"an object cannot be removed: {error.strerror}") from None
 
 
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class FileKek:
     """A KEK kept in a file of 32 bytes, mode 0600; see `ports.Kek`."""
 
@@ -141,6 +145,7 @@ class FileKek:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            _sync_directory(path.parent)
         except OSError as error:
             raise KekError(f"the key file cannot be made: {error.strerror}") from None
 

@@ -64,35 +64,44 @@ class Moving:
         with self._database.read() as connection:
             chained = self._facts.tenancies_of(connection, mpxn)
             month = self._catalogue.newest_month(connection)
-        old = next((t for t in chained if t.window.end == start), None)
+        old = next((t.subject for t in chained if t.window.end == start), None)
+        new = next((t.subject for t in chained if t.window.start == start), None)
         first = start // DAY_SLOTS
         end = first if month is None else first_day_of(month + 1)
-        if old is None or old.subject is None or end <= first:
+        if old is None or new is None or end <= first:
             return 0
-        return self._reseal(mpxn, old.subject, start, Window(first * DAY_SLOTS, end * DAY_SLOTS))
+        window = Window(first * DAY_SLOTS, end * DAY_SLOTS)
+        return self._reseal(mpxn, old, new, start, window)
 
-    def _reseal(self, mpxn: Mpxn, old: bytes, start: int, window: Window) -> int:
+    def _reseal(self, mpxn: Mpxn, old: bytes, new: bytes, start: int, window: Window) -> int:
         detail = {"from_subject": old.hex(), "start": start}
         self._log.write(Entry(Kind.OPERATE, "reseal", detail=detail))
         registers = [register for register in Register if mpxn.carries(register)]
-        series = self._reads.unsafe_read(old, registers, window)
-        days = _meter_days(mpxn, series, start)
+        series = self._reads.unsafe_read(old, mpxn, registers, window)
+        held = self._reads.unsafe_read(new, mpxn, registers, window)
+        days = _meter_days(mpxn, series, held, start)
         return self._writes.commit([days], []).days if len(days) else 0
 
 
-def _meter_days(mpxn: Mpxn, series: Sequence[Series], start: int) -> MeterDays:
-    """Return what ``series``, over whole UTC days, say from half-hour ``start`` on."""
+def _meter_days(
+    mpxn: Mpxn, series: Sequence[Series], held: Sequence[Series], start: int
+) -> MeterDays:
+    """Return what ``series``, over whole UTC days, say from half-hour ``start`` on.
+
+    What the new customer holds already stays: it came later, and may correct the old reads.
+    """
     registers, days, energies, states = [], [], [], []
-    for one in series:
-        skip = start - one.window.start
+    for one, later in zip(series, held, strict=True):
+        left = later.states != State.NOTHING
+        left[: start - one.window.start] = True
         energy, state = one.energy.copy(), one.states.copy()
-        energy[:skip], state[:skip] = MISSING, State.NOTHING
+        energy[left], state[left] = MISSING, State.NOTHING
         energy, state = energy.reshape(-1, DAY_SLOTS), state.reshape(-1, DAY_SLOTS)
-        held = np.flatnonzero(state.any(axis=1))
-        registers.append(np.full(len(held), one.register, np.uint8))
-        days.append((held + one.window.days[0]).astype(np.int32))
-        energies.append(energy[held])
-        states.append(state[held])
+        said = np.flatnonzero(state.any(axis=1))
+        registers.append(np.full(len(said), one.register, np.uint8))
+        days.append((said + one.window.days[0]).astype(np.int32))
+        energies.append(energy[said])
+        states.append(state[said])
     day = np.concatenate(days)
     return MeterDays(
         (mpxn,), np.zeros(len(day), np.int32), np.concatenate(registers), day,

@@ -23,7 +23,7 @@ from store.errors import ErasedError, InputError, ObjectError, TamperedError
 from store.log import Entry, Kind, Log
 from store.overlay import Canvas, Moment
 from store.ports import Range
-from store.reads import Register, Series, Window, moment_of
+from store.reads import Mpxn, Register, Series, Window, moment_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -100,13 +100,13 @@ class ReadStore:
         return await self._answer(grant, "coverage", sealed=False)
 
     def unsafe_read(
-        self, subject: bytes, registers: Sequence[Register], window: Window
+        self, subject: bytes, mpxn: Mpxn, registers: Sequence[Register], window: Window
     ) -> tuple[Series, ...]:
         """Return a subject's reads without a Grant: for resealing alone, whose caller logs it.
 
         A back-dated move-in makes reads another customer's; nobody may be granted them meanwhile.
         """
-        plan = self._plan({subject: window}, registers, None, sealed=True)
+        plan = self._plan({subject: window}, registers, None, mpxn)
         fetched = self._objects.get_ranges(plan.ranges)
         commits = self._catalogue.commits_of(_check(plan, fetched))
         moment = Moment(plan.commit, plan.reverted, commits)
@@ -114,13 +114,13 @@ class ReadStore:
 
     async def _answer(self, grant: Grant, verb: str, *, sealed: bool) -> Answer:
         entry = await self._log.write_async(_intent(grant, verb))
-        spans = _spans(grant.parts)
-        plan = await self._aside(self._plan, spans, grant.registers, grant.as_of, sealed=sealed)
+        asked = (_spans(grant.parts), grant.registers, grant.as_of, grant.mpxn if sealed else None)
+        plan = await self._aside(self._plan, *asked)
         try:
             fetched = await self._objects.get_ranges_async(plan.ranges)
         except ObjectError:
             # A compaction may have moved the rows and a sweep cleared the file: look once more.
-            plan = await self._aside(self._plan, spans, grant.registers, grant.as_of, sealed=sealed)
+            plan = await self._aside(self._plan, *asked)
             fetched = await self._objects.get_ranges_async(plan.ranges)
         commits = await self._aside(self._catalogue.commits_of, _check(plan, fetched))
         moment = Moment(plan.commit, plan.reverted, commits)
@@ -141,15 +141,17 @@ class ReadStore:
         spans: Mapping[bytes, Window],
         registers: Sequence[Register],
         as_of: int | float | None,
-        *,
-        sealed: bool,
+        mpxn: Mpxn | None,
     ) -> _Plan:
-        """Resolve subjects and their windows against one snapshot."""
+        """Resolve subjects and windows against one snapshot; with keys where ``mpxn`` is given."""
         with self._database.read() as connection:
             commit = self._moment(connection, as_of)
-            deks = self._tenancies.all_deks(connection, list(spans)) if sealed else {}
-            if sealed and any(subject not in deks for subject in spans):
-                raise ErasedError
+            deks = self._tenancies.all_deks(connection, list(spans)) if mpxn else {}
+            if mpxn is not None:
+                for subject in spans:
+                    if subject not in deks:
+                        raise ErasedError
+                    self._tenancies.proves(connection, subject, deks[subject], mpxn)
             runs = [
                 (subject, found)
                 for subject, window in spans.items()

@@ -8,6 +8,7 @@ stays as a tombstone: its window without a subject, so that ingest brings nobody
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from store import envelope, tables
 from store.database import MOST_ROWS, Prepared, insert_absent, portions
 from store.envelope import fields
-from store.errors import CommitConflictError, InputError
+from store.errors import CommitConflictError, InputError, TamperedError
 from store.grounds import Tenancy, chain
 from store.keys import Dek, Keys, bucket_of
 from store.log import Entry, Kind, Log
@@ -98,6 +99,24 @@ class Tenancies:
                 dek = self._keys.open_dek(connection, subject, *row)
                 opened.setdefault(subject, {})[dek.number] = dek
         return opened
+
+    @staticmethod
+    def proves(connection: Connection, subject: bytes, deks: Mapping[int, Dek], mpxn: Mpxn) -> None:
+        """See that ``subject`` was made for ``mpxn``, by what its own key sealed.
+
+        A subject written beside another meter point by hand would hand out a neighbour's reads.
+
+        Raises:
+            TamperedError: It is another meter point's.
+        """
+        sealed = _MPXN.rows(connection, subject=subject)
+        for (text,) in sealed:
+            for dek in deks.values():
+                with suppress(TamperedError):
+                    opened = envelope.unwrap(dek.key, text, _mpxn_context(subject, dek), "mpxn")
+                    if opened == mpxn.text.encode():
+                        return
+        raise TamperedError("mpxn", "a customer's key stands beside another meter point")
 
     def draw(self) -> bytes:
         """Return a fresh subject, random, whose bucket has its key."""
@@ -206,9 +225,12 @@ class Tenancies:
     def _row(
         self, tag: bytes, start: int, subject: bytes, mpxn: Mpxn, dek: Dek, entry: bytes
     ) -> dict[str, object]:
-        context = fields(b"meterkeep mpxn v1", subject, dek.number.to_bytes(4, "big"))
-        sealed = envelope.wrap(dek.key, mpxn.text.encode(), context)
+        sealed = envelope.wrap(dek.key, mpxn.text.encode(), _mpxn_context(subject, dek))
         return {"tag": tag, "start": start, "subject": subject, "mpxn": sealed, "entry": entry}
+
+
+def _mpxn_context(subject: bytes, dek: Dek) -> bytes:
+    return fields(b"meterkeep mpxn v1", subject, dek.number.to_bytes(4, "big"))
 
 
 _t, _d = tables.tenancies.c, tables.deks.c
@@ -218,3 +240,4 @@ _OF = Prepared(
 _DEKS = Prepared(
     select(_d.number, _d.generation, _d.wrapped, _d.check).where(_d.subject == bindparam("subject"))
 )
+_MPXN = Prepared(select(_t.mpxn).where(_t.subject == bindparam("subject")))

@@ -51,7 +51,7 @@ class Settings:
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """Return the settings of ``environment`` (the process's, unless given)."""
         env = os.environ if environment is None else environment
-        home = Path(env.get("METERKEEP_HOME", "./var/store")).absolute()
+        home = Path(env.get("METERKEEP_HOME") or "./var/store").absolute()
         return cls(
             home,
             env.get("METERKEEP_DATABASE_URL") or f"sqlite:///{home / 'catalogue.db'}",
@@ -131,7 +131,7 @@ def initialise(settings: Settings) -> None:
         KekError: The store exists and its key file does not: it is not made anew.
     """
     if settings.database_url.startswith("sqlite"):
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.database_url)
     try:
         with database.read() as connection:
