@@ -203,6 +203,27 @@ def test_a_slow_writer_whose_lease_was_swept_fails_whole_and_leaves_nothing(worl
     assert world.count(tables.commits) == 0
 
 
+def test_a_writer_swept_while_its_last_file_was_put_fails_whole(
+    settings: Settings, clock: FakeClock
+) -> None:
+    with watched(settings, clock) as (world, keeper):
+
+        def late() -> None:
+            keeper.before.clear()
+            clock.pass_by(LEASE + 1)
+            world.store.compaction.sweep()
+
+        keeper.before["put"] = late
+        with pytest.raises(CommitConflictError):
+            world.keep(days_of(mpan(1), (DAY, [1])))
+        assert world.live() == []
+        for _ in range(3):
+            clock.pass_by(GRACE + 1)
+            world.store.compaction.sweep()
+        assert world.names() == set()
+        assert world.count(tables.files) == world.count(tables.commits) == 0
+
+
 def test_sweep_leaves_a_writer_alone_who_is_within_its_lease(world: World) -> None:
     def in_time() -> Iterator[MeterDays]:
         yield days_of(mpan(1), (DAY, [1]))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from store import tables
 from store.errors import CommitConflictError, InputError, MeterkeepError
-from store.reads import DAY_SLOTS, HALF_HOUR, Mpxn, Register, State
+from store.reads import DAY_SLOTS, HALF_HOUR, MeterDays, Mpxn, Register, State
 from store.wiring import Settings, initialise
 from store.writestore import Source
 from tests.world import (
@@ -165,6 +166,23 @@ def test_a_commit_that_never_was_is_no_answer(home: World, as_of: int) -> None:
     with pytest.raises(InputError) as refused:
         home.answer(HOME, window_of(DAY), as_of=as_of)
     assert refused.value.code == "unknown_commit"
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_who_commits_last_overlays_whoever_began_first(world: World, compacted: bool) -> None:
+    def slowly() -> Iterator[MeterDays]:
+        yield days_of(HOME, (DAY, [1, 1, None]), (DAY + 1, [1]))
+        quick = world.keep(days_of(HOME, (DAY, [2, 2, 2]), (DAY + 2, [2])))
+        assert (quick.number, quick.batch) == (1, 2)
+
+    slow = world.store.writes.commit(slowly(), [])
+    assert (slow.number, slow.batch) == (2, 1)
+    world.allow(HOME)
+    if compacted:
+        world.compact()
+    assert world.reads(HOME, window_of(DAY))[:4] == [1, 1, 2, None]
+    assert world.reads(HOME, window_of(DAY), as_of=1)[:4] == [2, 2, 2, None]
+    assert world.reads(HOME, window_of(DAY, 3))[:3] == [1, 1, 2]
 
 
 def test_a_reverted_commit_is_left_out_from_then_on_and_nothing_is_deleted(world: World) -> None:
