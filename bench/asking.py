@@ -9,7 +9,6 @@ is timed is a question that stands ready and its whole answer.
 
 from __future__ import annotations
 
-import json
 import socket
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -109,7 +108,7 @@ class Questions:
     """The questions of one adviser to one service: every meter's 13 months, in turn."""
 
     def __init__(self, world: World, port: int) -> None:
-        said = json.loads(world.client.read_text())
+        said = world.client
         self._client = Client(
             said["client_id"], f"http://127.0.0.1:{port}", said["issuer"], said["key"]
         )

@@ -31,7 +31,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
     with service(world.settings) as port:
         questions, line = Questions(world, port), Line(port)
         quiet = median(_ask(questions, line, seconds / 2))
-        with _filling(world.settings) as said:
+        with _filling(world.settings, world.meters // 2) as said:
             times = _ask(questions, line, seconds * 2)
         line.close()
     note = (
@@ -56,11 +56,11 @@ def _ask(questions: Questions, line: Line, seconds: float) -> list[float]:
 
 
 @contextmanager
-def _filling(settings: Settings) -> Iterator[list[int]]:
+def _filling(settings: Settings, homes: int) -> Iterator[list[int]]:
     """Keep another process committing; the list holds its count of reads afterwards."""
     said = [0]
     with subprocess.Popen(
-        [sys.executable, "-m", "bench.filler", str(STREET)],
+        [sys.executable, "-m", "bench.filler", str(STREET), str(homes)],
         env={**os.environ, **environment(settings)},
         stdout=subprocess.PIPE,
     ) as process:

@@ -1,5 +1,6 @@
-"""A large ingest: commits street after street into the environment's store until it is ended.
+"""A large ingest: python -m bench.filler SEED HOMES.
 
+Commits street after street of HOMES homes into the environment's store until it is ended.
 Prints one line before its first commit, and after each one how many reads stand committed.
 """
 
@@ -14,16 +15,14 @@ from ingest.synthetic import street
 from store.wiring import Settings, open_store
 from store.writestore import Source
 
-HOMES = 1_000  # of one commit: 19 million reads
-
 
 def main() -> None:
     """Commit without end."""
-    reads = 0
+    first, homes, reads = int(sys.argv[1]), int(sys.argv[2]), 0
     with open_store(Settings.from_environment()) as store:
         print(reads, flush=True)
-        for seed in itertools.count(int(sys.argv[1])):
-            parts = street(HOMES, MONTHS, UNTIL, seed, registers=REGISTERS)
+        for seed in itertools.count(first):
+            parts = street(homes, MONTHS, UNTIL, seed, registers=REGISTERS)
             source = Source(hashlib.sha256(b"filler %d" % seed).digest(), "filler", "", 0, ())
             reads += store.writes.commit(parts, [source]).reads
             print(reads, flush=True)

@@ -12,10 +12,12 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from time import monotonic, sleep
+from typing import IO
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -28,7 +30,8 @@ _SERVE = (
     "import sys; from service.server import serve; from store.wiring import Settings; "
     "serve(Settings.from_environment(), '127.0.0.1', 0, int(sys.argv[1]))"
 )
-_PORT = re.compile(rb"listening on 127\.0\.0\.1:(\d+)")
+PATIENCE = 30.0  # seconds for a server to start
+_PORT = re.compile(rb"listening on 127\.0\.0\.1:(\d+)\b")
 
 
 @contextmanager
@@ -58,31 +61,34 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _process(arguments: Sequence[str], more: Mapping[str, str]) -> Iterator[int]:
-    with subprocess.Popen(
-        [sys.executable, *arguments], env={**os.environ, **more}, stderr=subprocess.PIPE
-    ) as process:
+    # What a server says goes to a file: a pipe that nobody reads would stop it in the end.
+    with (
+        TemporaryFile() as said,
+        subprocess.Popen(
+            [sys.executable, *arguments], env={**os.environ, **more}, stderr=said
+        ) as process,
+    ):
         try:
-            assert process.stderr is not None
-            said = process.stderr.readline()
-            found = _PORT.search(said)
-            if found is None:
-                rest = process.stderr.read() if process.poll() is not None else b""
-                raise RuntimeError((said + rest).decode(errors="replace"))
-            yield _reached(int(found[1]))
+            yield _reached(process, said)
         finally:
             process.terminate()
 
 
-def _reached(port: int) -> int:
-    """Return ``port`` once connections are taken there."""
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            break
-    return port
+def _reached(process: subprocess.Popen[bytes], said: IO[bytes]) -> int:
+    """Return the port of ``process`` once it takes connections there."""
+    text, end = b"", monotonic() + PATIENCE
+    while process.poll() is None and monotonic() < end:
+        text = os.pread(said.fileno(), 65_536, 0)
+        found = _PORT.search(text)
+        if found is not None:
+            try:
+                socket.create_connection(("127.0.0.1", int(found[1]))).close()
+            except ConnectionRefusedError:
+                pass  # it says so a moment before it listens
+            else:
+                return int(found[1])
+        sleep(0.02)
+    raise RuntimeError(f"a server did not start: {text.decode(errors='replace')}")
 
 
 def main() -> None:

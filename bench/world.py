@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from ingest.synthetic import span, street
-from store.credentials import new_client, write_client
+from store.credentials import new_client
 from store.grounds import FOREVER
 from store.reads import MeterDays, Mpxn, Register, Window
 from store.wiring import Settings, Store, initialise, open_store
@@ -35,8 +36,7 @@ class World:
         meters: How many meters.
         reads: Half-hours that arrived.
         asked: The meters that are asked about, spread over the street.
-        client: The adviser's client file.
-        code: The adviser's party code.
+        client: What the adviser's client file would hold.
         window: The 13 local months.
         built: Seconds that sealing, committing and compacting took.
     """
@@ -45,8 +45,7 @@ class World:
     meters: int
     reads: int
     asked: tuple[Mpxn, ...] = field(repr=False)
-    client: Path
-    code: str
+    client: Mapping[str, Any] = field(repr=False)
     window: Window
     built: float
 
@@ -79,10 +78,7 @@ def build(home: Path, meters: int, **elsewhere: str) -> World:
         built = time.perf_counter() - began
         for mpxn in asked:
             _allow(store, mpxn, client["client_id"])
-    path = home.with_suffix(".client.json")
-    write_client(path, client)
-    code = str(client["client_id"])
-    return World(settings, meters, reads, tuple(asked), path, code, window(), built)
+    return World(settings, meters, reads, tuple(asked), client, window(), built)
 
 
 def _noting(parts: Iterator[MeterDays], step: int, asked: list[Mpxn]) -> Iterator[MeterDays]:
