@@ -90,6 +90,7 @@ class Database:
             self._reader = self._writer = _sqlite(url)
         else:
             engine = create_engine(parsed, pool_size=8, max_overflow=8, hide_parameters=True)
+            _limit_waiting(engine)
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
         driver: Any = self._writer.dialect.dbapi
@@ -106,7 +107,8 @@ class Database:
         """Yield a connection whose statements are committed together, or not at all.
 
         Raises:
-            CatalogueError: Locked for longer than PATIENCE, full, or gone. Nothing was committed.
+            CatalogueError: Locked for longer than PATIENCE, full, or gone. Nothing was committed,
+                unless the commit itself failed: then its acknowledgement may be what was lost.
         """
         with self._translated(), self._writer.connect() as connection:
             connection.execution_options(immediate=True)
@@ -123,13 +125,22 @@ class Database:
             kind = type(getattr(error, "orig", error)).__name__
             raise CatalogueError(
                 f"the catalogue's database refused ({kind}): is it running, reachable, and is "
-                "there room on its disk? Nothing was changed by this step"
+                "there room on its disk? Run it again: what was taken already is not taken twice"
             ) from error
 
     def close(self) -> None:
         """Let every connection go."""
         self._reader.dispose()
         self._writer.dispose()
+
+
+def _limit_waiting(engine: Engine) -> None:
+    """Let PostgreSQL give up after PATIENCE where somebody else holds a row, as SQLite does."""
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET lock_timeout = {int(PATIENCE * 1000)}")
+        connection.commit()
 
 
 def _sqlite(url: str) -> Engine:

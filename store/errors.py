@@ -90,7 +90,7 @@ class NewerStoreError(StoreError):
 
 
 class CatalogueError(StoreError):
-    """The database is locked, gone or cannot be written. Nothing was changed."""
+    """The database is locked, gone or cannot be written. Nothing stands by half; ask again."""
 
     code = "catalogue_unavailable"
 
