@@ -101,8 +101,6 @@ def nothing(error: BaseException, caplog: pytest.LogCaptureFixture) -> str:
 def locked(scene: Scene) -> Iterator[None]:
     """Somebody holds the catalogue for longer than anybody waits."""
     url = scene.settings.database_url
-    if not scene.world.store.database.is_local:
-        pytest.skip("PostgreSQL has no lock over all: see the test of the head row")
     other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield
@@ -110,11 +108,20 @@ def locked(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def held(scene: Scene) -> Iterator[None]:
+    """Somebody holds the row that every commit locks, for longer than anybody waits."""
+    engine = create_engine(scene.settings.database_url)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT * FROM head FOR UPDATE"))
+        yield
+        connection.rollback()
+    engine.dispose()
+
+
+@contextmanager
 def gone(scene: Scene) -> Iterator[None]:
     """The database takes no connection any more, and the open ones are cut."""
     url = make_url(scene.settings.database_url)
-    if scene.world.store.database.is_local:
-        pytest.skip("a file that is gone is found at the next opening: see there")
     engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false"))
@@ -130,8 +137,6 @@ def gone(scene: Scene) -> Iterator[None]:
 @contextmanager
 def full_catalogue(scene: Scene) -> Iterator[None]:
     """No file of this process may grow past a few bytes: as on a full disk."""
-    if not scene.world.store.database.is_local:
-        pytest.skip("the disk of PostgreSQL is its own")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))
     try:
@@ -156,10 +161,20 @@ def no_details(scene: Scene) -> Iterator[None]:
     scene.sql("ALTER TABLE hidden RENAME TO details")
 
 
-UNWRITABLE = [locked, gone, full_catalogue, no_log, no_details]
+UNLOGGED = [
+    ("folder", locked),
+    ("folder", full_catalogue),
+    ("folder", no_log),
+    ("folder", no_details),
+    ("cloud", gone),
+    ("cloud", no_log),
+    ("cloud", no_details),
+]
+only_here = pytest.mark.parametrize("settings", ["folder"], indirect=True)
+only_there = pytest.mark.parametrize("settings", ["cloud"], indirect=True)
 
 
-@pytest.mark.parametrize("mishap", UNWRITABLE)
+@pytest.mark.parametrize(("settings", "mishap"), UNLOGGED, indirect=["settings"])
 def test_where_nothing_can_be_logged_nothing_is_answered(
     scene: Scene,
     mishap: Callable[[Scene], Iterator[None]],
@@ -175,7 +190,9 @@ def test_where_nothing_can_be_logged_nothing_is_answered(
     assert scene.read() == VALUES
 
 
-@pytest.mark.parametrize("mishap", UNWRITABLE)
+@pytest.mark.parametrize(
+    ("settings", "mishap"), [*UNLOGGED, ("cloud", held)], indirect=["settings"]
+)
 def test_where_nothing_can_be_committed_nothing_is_half_visible_and_a_rerun_completes(
     scene: Scene,
     mishap: Callable[[Scene], Iterator[None]],
@@ -192,9 +209,8 @@ def test_where_nothing_can_be_committed_nothing_is_half_visible_and_a_rerun_comp
     assert scene.world.reads(KNOWN, window_of(DAY + 1)) == VALUES
 
 
+@only_there
 def test_a_postgres_that_came_back_is_used_again(scene: Scene) -> None:
-    if scene.world.store.database.is_local:
-        pytest.skip("of PostgreSQL")
     for _ in range(3):
         with gone(scene):
             pass
@@ -209,11 +225,10 @@ def test_a_postgres_that_came_back_is_used_again(scene: Scene) -> None:
         assert failures <= 3
 
 
+@only_here
 def test_a_full_disk_under_the_objects_is_told_and_leaves_nothing(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if not scene.keeper.is_local:
-        pytest.skip("S3 has no disk")
     names, limits = scene.world.names(), resource.getrlimit(resource.RLIMIT_FSIZE)
     scene.keeper.before["put"] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
@@ -328,6 +343,7 @@ def other_handle(scene: Scene) -> None:
     keys.unhandle(keys.handle(KNOWN, "p_a"), "p_b")
 
 
+@only_here
 @pytest.mark.parametrize(
     ("mishap", "kind", "code"),
     [
