@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.validate import Judged
 
 BUDGET = 1_000_000  # meter-days of one share: 104 MB, and three times that while folding
-PART = 250_000  # meter-days handed to the store at once
+PART = 125_000  # meter-days handed to the store at once
 _FLOOR = 100_000  # meter-days that may wait before they are folded
 _SMALLEST = 1 << 20  # shares that a file is divided into at most
 

@@ -15,11 +15,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+import numpy as np
+
 from ingest.ranges import Job, Outcome, run
 from ingest.sources.arrow import alone
 from store.errors import MeterkeepError
 
 SMALL = 128 << 20  # bytes of input below which starting processes is not worth its time
+_NEARLY_32_MB = 31 << 20  # bytes
 _AHEAD = 2  # ranges that wait for each process
 
 Run = Callable[[Iterable[Job]], Iterator[Outcome]]
@@ -40,6 +43,7 @@ class WorkerLostError(MeterkeepError):
 @contextmanager
 def workers(processes: int, size: int) -> Iterator[Run]:
     """Yield what runs jobs in ``processes`` processes, in this one where ``size`` bytes are few."""
+    _keep_freed_memory()
     if processes <= 1 or size < SMALL:
         yield here
         return
@@ -79,3 +83,14 @@ def _begin() -> None:
     """A worker leaves Ctrl-C to its parent, and Arrow's threads alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     alone()
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let this process keep the memory that a range frees, up to 64 MB, for the next range.
+
+    glibc hands blocks of that size back at once, and the system clears every page anew: a tenth of
+    the time. Freeing one block of nearly 32 MB, never touched, moves its threshold there.
+    """
+    block = np.empty(_NEARLY_32_MB, np.uint8)
+    del block

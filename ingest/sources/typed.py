@@ -76,6 +76,7 @@ def _read(chunk: bytes, layout: Layout, quotes: bool) -> pa.Table:
             strings_can_be_null=False,
             check_utf8=False,
         ),
+        memory_pool=pa.system_memory_pool(),  # it keeps what a range frees for the next one
     )
 
 
