@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BUCKETS = 4_096
 BUCKET_LIFE = 300.0  # seconds a bucket key may be kept unwrapped
-MOST_BUCKETS = 1_024  # bucket keys kept at once
+MOST_BUCKETS = BUCKETS  # bucket keys kept at once
 _MPXN_WIDTH = 13  # bytes; a handle's length does not tell an MPRN's
 
 

@@ -143,7 +143,7 @@ class Tenancies:
         connection.execute(insert(tables.deks), row)
         connection.execute(
             insert(tables.tenancies),
-            self._row(tag, start, subject, mpxn, dek, entry) | {"moved": moved},
+            self._row(tag, start, subject, mpxn, dek) | {"moved": moved, "entry": entry},
         )
 
     def erase(self, connection: Connection, tag: bytes, at: float) -> int:
@@ -195,15 +195,17 @@ class Tenancies:
         """Make first tenancies; where another writer made one meanwhile, its row stands."""
         drawn = {tag: os.urandom(16) for tag in tags}
         self._keys.ensure_buckets({bucket_of(subject) for subject in drawn.values()})
+        rows, keys = [], []
+        with self._database.read() as connection:  # the KEK is asked here: no writer waits for it
+            for tag, subject in drawn.items():
+                dek, row = self._keys.new_dek(connection, subject)
+                keys.append(row)
+                rows.append(self._row(tag, 0, subject, mpxns[tag], dek) | {"moved": 0})
         t = tables.tenancies
         with self._database.write() as connection:
             made = Entry(Kind.FACT, "tenancy first", detail={"tenancies": len(tags)})
             [entry] = self._log.append(connection, made)
-            rows, keys = [], []
-            for tag, subject in drawn.items():
-                dek, row = self._keys.new_dek(connection, subject)
-                keys.append(row)
-                rows.append(self._row(tag, 0, subject, mpxns[tag], dek, entry) | {"moved": 0})
+            rows = [row | {"entry": entry} for row in rows]
             if insert_absent(connection, t, rows) != len(rows):
                 subjects = list(drawn.values())
                 won = set()
@@ -223,10 +225,10 @@ class Tenancies:
         return moved
 
     def _row(
-        self, tag: bytes, start: int, subject: bytes, mpxn: Mpxn, dek: Dek, entry: bytes
+        self, tag: bytes, start: int, subject: bytes, mpxn: Mpxn, dek: Dek
     ) -> dict[str, object]:
         sealed = envelope.wrap(dek.key, mpxn.text.encode(), _mpxn_context(subject, dek))
-        return {"tag": tag, "start": start, "subject": subject, "mpxn": sealed, "entry": entry}
+        return {"tag": tag, "start": start, "subject": subject, "mpxn": sealed}
 
 
 def _mpxn_context(subject: bytes, dek: Dek) -> bytes:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from store import migrate, tables
 from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
-from store.database import Database
+from store.database import Database, insert_absent
 from store.errors import InputError, KekError, NotInitialisedError
 from store.facts import Facts
 from store.keys import Keys
@@ -141,9 +141,8 @@ def initialise(settings: Settings) -> None:
         kek(settings)
         migrate.upgrade(database)
         with database.write() as connection:
-            if connection.execute(select(tables.head.c.store)).scalar() is None:
-                row = {"one": 1, "store": os.urandom(16), "commit": 0, "batch": 0, "moves": 0}
-                connection.execute(tables.head.insert(), row)
+            row = {"one": 1, "store": os.urandom(16), "commit": 0, "batch": 0, "moves": 0}
+            insert_absent(connection, tables.head, [row])
     finally:
         database.close()
 
