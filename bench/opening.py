@@ -29,17 +29,16 @@ def measure(plan: Plan) -> Iterator[Figure]:
     dek, aad = envelope.cipher(os.urandom(32)), os.urandom(49)
     heads = [os.urandom(HEAD_SIZE) for _ in range(days)]
     boxes = b"".join(envelope.seal(dek, aad, heads, os.urandom(BLOCK_SIZE * days)))
-    starts = list(range(0, len(boxes), BOX_SIZE))
     cut = [
         (boxes[at + HEAD_SIZE : at + SEALED_AT], boxes[at + SEALED_AT : at + BOX_SIZE],
          aad + boxes[at : at + HEAD_SIZE])
-        for at in starts
+        for at in range(0, len(boxes), BOX_SIZE)
     ]  # fmt: skip
     decrypt = dek.decrypt
     ours, bare = [], []
     for _ in range(plan.sizes.asks * 3):
         began = perf_counter()
-        envelope.unseal(dek, aad, boxes, starts)
+        envelope.unseal(dek, aad, boxes)
         between = perf_counter()
         for nonce, sealed, beside in cut:
             decrypt(nonce, sealed, beside)

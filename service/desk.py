@@ -121,25 +121,25 @@ class Desk:
         await self._aside(self._ready)
 
     def _party(self, code: str) -> Party:
-        with self._store.database.read() as connection:
+        with self._store.database.hot_read() as connection:
             party = self._store.facts.party(connection, code)
         if party is None:
             raise BadTokenError(_GONE)
         return party
 
     def _grounds(self, code: str, mpxn: Mpxn, asked: Asked) -> tuple[Question, Grounds]:
-        with self._store.database.read() as connection:
+        with self._store.database.hot_read() as connection:
             party = self._store.facts.party(connection, code)
             if party is None:
                 raise BadTokenError(_GONE)
             return asked.by(party, mpxn), self._store.facts.grounds(connection, mpxn, code)
 
     def _once(self, issuer: str, jti: str, expires: float) -> bool:
-        with self._store.database.write() as connection:
+        with self._store.database.hot_write() as connection:
             return first_use(connection, issuer, jti, expires)
 
     def _ready(self) -> None:
-        with self._store.database.read() as connection:
+        with self._store.database.hot_read() as connection:
             self._store.catalogue.newest(connection)
 
     async def _aside(self, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from store.database import Database
+    from store.database import Database, Session
     from store.ports import Clock
     from store.reads import Register, Window
 
@@ -172,28 +172,28 @@ class Catalogue:
         Raises:
             CommitConflictError: The reservation was swept away.
         """
-        now = self._clock.now()
-        for file in files:
-            index = file.index
+        for some in portions(files, MOST_ROWS // 50):
+            pages = []
             with self._database.write() as connection:
                 self.hold(connection, batch)
-                row = {
-                    "name": file.name, "state": FileState.PENDING, "register": file.register,
-                    "month": file.month, "level": file.level, "low": file.runs[0].subject,
-                    "high": file.runs[-1].subject, "rows": file.rows, "size": len(file.body),
-                    "index_digest": file.index_digest, "batch": batch, "since": now,
-                }  # fmt: skip
-                inserted = connection.execute(insert(tables.files), row)
-                identity = inserted.inserted_primary_key[0]  # type: ignore[index]
-            pages = (
-                {"file": identity, "first": index[at : at + 16],
-                 "page": index[at : at + RUN_SIZE * RUNS_PER_PAGE]}
-                for at in range(0, len(index), RUN_SIZE * RUNS_PER_PAGE)
-            )  # fmt: skip
-            for some in portions(pages, MOST_ROWS):
+                for file in some:
+                    row = self._pending(batch, file)
+                    inserted = connection.execute(insert(tables.files), row)
+                    identity: int = inserted.inserted_primary_key[0]  # type: ignore[index]
+                    pages += _pages(identity, file.index)
+                connection.execute(insert(tables.runs), pages[:MOST_ROWS])
+            for rest in portions(pages[MOST_ROWS:], MOST_ROWS):
                 with self._database.write() as connection:
                     self.hold(connection, batch)
-                    connection.execute(insert(tables.runs), some)
+                    connection.execute(insert(tables.runs), rest)
+
+    def _pending(self, batch: int, file: NewFile) -> dict[str, object]:
+        return {
+            "name": file.name, "state": FileState.PENDING, "register": file.register,
+            "month": file.month, "level": file.level, "low": file.runs[0].subject,
+            "high": file.runs[-1].subject, "rows": file.rows, "size": len(file.body),
+            "index_digest": file.index_digest, "batch": batch, "since": self._clock.now(),
+        }  # fmt: skip
 
     @staticmethod
     def hold(connection: Connection, batch: int) -> None:
@@ -271,21 +271,19 @@ class Catalogue:
     # ---- reading -----------------------------------------------------------------------------
 
     @staticmethod
-    def newest(connection: Connection) -> int:
+    def newest(connection: Session) -> int:
         """Return the newest commit number; 0 in an empty store."""
         number: int = _NEWEST.rows(connection)[0][0]
         return number
 
     @staticmethod
-    def commit_at(connection: Connection, at: float) -> int:
+    def commit_at(connection: Session, at: float) -> int:
         """Return the newest commit that stood at time ``at``; 0 where there was none."""
-        table = tables.commits
-        query = select(func.max(table.c.number)).where(table.c.at <= at)
-        return connection.execute(query).scalar() or 0
+        return _COMMIT_AT.rows(connection, at=at)[0][0] or 0
 
     @staticmethod
     def runs_of(
-        connection: Connection, subject: bytes, registers: Sequence[int], window: Window
+        connection: Session, subject: bytes, registers: Sequence[int], window: Window
     ) -> list[FoundRun]:
         """Return every live run of ``subject`` in the months that ``window`` touches.
 
@@ -323,7 +321,7 @@ class Catalogue:
         return known
 
     @staticmethod
-    def reverted(connection: Connection, as_of: int) -> frozenset[int]:
+    def reverted(connection: Session, as_of: int) -> frozenset[int]:
         """Return the commits that are left out of answers as of commit ``as_of``."""
         return frozenset(row[0] for row in _REVERTED.rows(connection, as_of=as_of))
 
@@ -380,6 +378,14 @@ class Catalogue:
         return by
 
 
+def _pages(file: int, index: bytes) -> list[dict[str, object]]:
+    size = RUN_SIZE * RUNS_PER_PAGE
+    return [
+        {"file": file, "first": index[at : at + 16], "page": index[at : at + size]}
+        for at in range(0, len(index), size)
+    ]
+
+
 def _runs_of() -> Select[tuple[str, int, int, bytes]]:
     f, r, inner = tables.files, tables.runs, tables.runs.alias()
     subject = bindparam("subject", type_=LargeBinary)
@@ -399,6 +405,9 @@ def _runs_of() -> Select[tuple[str, int, int, bytes]]:
 
 _RUNS_OF = Prepared(_runs_of())
 _NEWEST = Prepared(select(tables.head.c.commit))
+_COMMIT_AT = Prepared(
+    select(func.max(tables.commits.c.number)).where(tables.commits.c.at <= bindparam("at"))
+)
 _REVERTED = Prepared(
     select(tables.reverts.c.commit).where(tables.reverts.c.by <= bindparam("as_of"))
 )

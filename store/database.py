@@ -1,5 +1,8 @@
 """One door to the database, SQLite or PostgreSQL: `read` is one snapshot, `write` one transaction.
 
+The statements of an answer go through `hot_read` and `hot_write`, which know `Prepared` statements
+alone: on SQLite they skip SQLAlchemy's connection (measured: 0.2 ms of an answer).
+
 A reader sees one moment. A writer is alone on SQLite from its first word (BEGIN IMMEDIATE), and
 locks the head row on PostgreSQL where it must be. Durable means committed: SQLite runs in WAL mode
 with synchronous=FULL.
@@ -10,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,13 +26,25 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from store.errors import CatalogueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ClauseElement, Table
+    from sqlalchemy.engine import Dialect
 
 MOST_ROWS = 5_000  # rows one transaction may write, so that answers never wait behind an ingest
 Item = TypeVar("Item")
 PATIENCE = 20.0  # seconds a writer waits for its turn
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """A bare connection of SQLite's driver, for `Prepared` statements alone."""
+
+    connection: sqlite3.Connection
+    dialect: Dialect
+
+
+Session = Connection | Hot  # what a Prepared statement runs on
 
 
 class Prepared:
@@ -42,7 +58,7 @@ class Prepared:
         self._statement = statement
         self._compiled: dict[str, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
 
-    def rows(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
+    def rows(self, connection: Session, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the statement with ``values`` bound."""
         sql, places, constants = self._sql(connection)
         values |= constants
@@ -54,7 +70,7 @@ class Prepared:
         finally:
             cursor.close()
 
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run(self, connection: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute the statement once for each of ``rows``."""
         sql, places, _ = self._sql(connection)
         cursor = connection.connection.cursor()
@@ -64,7 +80,18 @@ class Prepared:
         finally:
             cursor.close()
 
-    def _sql(self, connection: Connection) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
+    def count(self, connection: Session, **values: Any) -> int:
+        """Execute the statement; return how many rows it wrote."""
+        sql, places, constants = self._sql(connection)
+        values |= constants
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(sql, values if places is None else [values[name] for name in places])
+            return int(cursor.rowcount)
+        finally:
+            cursor.close()
+
+    def _sql(self, connection: Session) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
         known = self._compiled.get(connection.dialect.name)
         if known is None:
             compiled: Any = self._statement.compile(dialect=connection.dialect)
@@ -93,6 +120,8 @@ class Database:
             _limit_waiting(engine)
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._url = parsed
+        self._spare: list[sqlite3.Connection] = []
         driver: Any = self._writer.dialect.dbapi
         self._driver_error: type[Exception] = driver.Error
 
@@ -116,6 +145,45 @@ class Database:
                 yield connection
 
     @contextmanager
+    def hot_read(self) -> Iterator[Session]:
+        """Yield one snapshot for `Prepared` statements."""
+        if not self.is_local:
+            with self.read() as connection:
+                yield connection
+            return
+        with self._bare() as bare:
+            bare.execute("BEGIN")
+            yield Hot(bare, self._reader.dialect)
+
+    @contextmanager
+    def hot_write(self) -> Iterator[Session]:
+        """Yield one transaction for `Prepared` statements; see `write`."""
+        if not self.is_local:
+            with self.write() as connection:
+                yield connection
+            return
+        with self._bare() as bare:
+            _begin_immediate(bare.execute)
+            yield Hot(bare, self._writer.dialect)
+            bare.execute("COMMIT")
+
+    @contextmanager
+    def _bare(self) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            bare = self._spare.pop() if self._spare else self._open()
+            try:
+                yield bare
+            finally:
+                if bare.in_transaction:
+                    bare.execute("ROLLBACK")
+                self._spare.append(bare)
+
+    def _open(self) -> sqlite3.Connection:
+        bare = sqlite3.connect(self._url.database or "", timeout=0.0, check_same_thread=False)
+        _configure(bare)
+        return bare
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
@@ -132,6 +200,8 @@ class Database:
         """Let every connection go."""
         self._reader.dispose()
         self._writer.dispose()
+        while self._spare:
+            self._spare.pop().close()
 
 
 def _limit_waiting(engine: Engine) -> None:
@@ -149,36 +219,40 @@ def _sqlite(url: str) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # BEGIN is said below, never guessed by the driver
-        for pragma in (
-            "busy_timeout=5000",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "secure_delete=ON",
-            "cache_size=-32000",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.execute("PRAGMA busy_timeout=0")
+    def _connected(connection: sqlite3.Connection, _record: Any) -> None:
+        _configure(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("immediate"):
-            _begin_immediate(connection)
+            _begin_immediate(connection.exec_driver_sql)
         else:
             connection.exec_driver_sql("BEGIN")
 
     return engine
 
 
-def _begin_immediate(connection: Connection) -> None:
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.isolation_level = None  # BEGIN is said here, never guessed by the driver
+    for pragma in (
+        "busy_timeout=5000",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "cache_size=-32000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA busy_timeout=0")
+
+
+def _begin_immediate(execute: Callable[[str], object]) -> None:
     """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms."""
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except DBAPIError as error:
-            if "locked" not in str(error.orig) or time.monotonic() > give_up:
+            execute("BEGIN IMMEDIATE")
+        except (sqlite3.OperationalError, DBAPIError) as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
                 raise
             time.sleep(0.0005)
         else:

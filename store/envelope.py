@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import struct
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -44,6 +45,7 @@ HEAD_SIZE = 10 + STATES_SIZE  # bytes: day, batch, dek, states
 SEALED_AT = HEAD_SIZE + NONCE_SIZE
 BOX_SIZE = SEALED_AT + BLOCK_SIZE + TAG_SIZE  # bytes: 146
 CHECK_SIZE = 16  # bytes
+_BOX = struct.Struct(f"{HEAD_SIZE}s{NONCE_SIZE}s{BLOCK_SIZE + TAG_SIZE}s")
 
 
 def fields(*parts: bytes) -> bytes:
@@ -77,25 +79,19 @@ def seal(dek: Cipher, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list
     return boxes
 
 
-def unseal(dek: Cipher, aad: bytes, boxes: bytes, starts: Sequence[int]) -> bytes:
-    """Return the blocks of the boxes that begin at ``starts``, 96 bytes each, in that order.
+def unseal(dek: Cipher, aad: bytes, boxes: bytes) -> bytes:
+    """Return the blocks of ``boxes``, 96 bytes each, in their order.
 
     Raises:
-        TamperedError: A box was changed, moved, or sealed under another key. Nothing is returned.
+        TamperedError: A box was changed, moved, cut, or sealed under another key. Nothing is
+            returned.
     """
     decrypt = dek.decrypt
     try:
         return b"".join(
-            [
-                decrypt(
-                    boxes[at + HEAD_SIZE : at + SEALED_AT],
-                    boxes[at + SEALED_AT : at + BOX_SIZE],
-                    aad + boxes[at : at + HEAD_SIZE],
-                )
-                for at in starts
-            ]
+            [decrypt(nonce, sealed, aad + head) for head, nonce, sealed in _BOX.iter_unpack(boxes)]
         )
-    except (InvalidTag, ValueError):
+    except (InvalidTag, ValueError, struct.error):
         raise TamperedError("box", "a sealed row does not open: changed, moved or rolled") from None
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
-    from store.database import Database
+    from store.database import Database, Session
     from store.keys import Keys
     from store.ports import Clock
 
@@ -125,7 +125,7 @@ class Facts:
         party = Party(code, rows[0].name, frozenset(rows[0].roles.split()))
         return Client(party, tuple(orjson.loads(row.jwk) for row in rows))
 
-    def party(self, connection: Connection, code: str) -> Party | None:
+    def party(self, connection: Session, code: str) -> Party | None:
         """Return the party with this code, or None."""
         rows = _PARTY.rows(connection, code=code)
         return Party(code, rows[0][0], frozenset(rows[0][1].split())) if rows else None
@@ -312,7 +312,7 @@ class Facts:
 
     # ---- what a decision rests on ------------------------------------------------------------
 
-    def grounds(self, connection: Connection, mpxn: Mpxn, party: str) -> Grounds:
+    def grounds(self, connection: Session, mpxn: Mpxn, party: str) -> Grounds:
         """Return all that is known of one meter point and one party, at one moment.
 
         The same statements run whether the meter point is known, unknown or somebody else's.

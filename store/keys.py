@@ -15,18 +15,16 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from store import envelope, tables
-from store.database import insert_absent
+from store.database import Prepared, insert_absent
 from store.envelope import Cipher, cipher, fields
 from store.errors import InputError, TamperedError
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
-    from store.database import Database
+    from store.database import Database, Session
     from store.ports import Clock, Kek
 
 BUCKETS = 4_096
@@ -142,30 +140,28 @@ class Keys:
             generation.to_bytes(4, "big"), subject, number.to_bytes(4, "big"),
         )  # fmt: skip
 
-    def _bucket(self, connection: Connection, bucket: int, generation: int) -> Cipher:
+    def _bucket(self, connection: Session, bucket: int, generation: int) -> Cipher:
         """Return an unwrapped bucket key: from memory, or by one call of the KEK."""
         now = self._clock.monotonic()
         known = self._buckets.get((bucket, generation))
         if known is not None and known[0] > now:
             return known[1]
-        table = tables.bucket_keys
-        wrapped = connection.execute(
-            select(table.c.wrapped).where(
-                table.c.bucket == bucket, table.c.generation == generation
-            )
-        ).scalar()
-        if wrapped is None:
+        rows = _BUCKET.rows(connection, bucket=bucket, generation=generation)
+        if not rows:
             raise TamperedError("bucket", "the key register lacks a bucket key that is in use")
         context = self._bucket_context(bucket, generation)
-        key = cipher(envelope.unbind(self._kek.unwrap(wrapped, context), context))
+        key = cipher(envelope.unbind(self._kek.unwrap(rows[0][0], context), context))
+        self._remember(bucket, generation, key)
+        return key
+
+    def _remember(self, bucket: int, generation: int, key: Cipher) -> None:
         if len(self._buckets) >= MOST_BUCKETS:
             self._buckets.pop(next(iter(self._buckets)))
-        self._buckets[bucket, generation] = (now + BUCKET_LIFE, key)
-        return key
+        self._buckets[bucket, generation] = (self._clock.monotonic() + BUCKET_LIFE, key)
 
     def open_dek(
         self,
-        connection: Connection,
+        connection: Session,
         subject: bytes,
         number: int,
         generation: int,
@@ -193,16 +189,21 @@ class Keys:
         table = tables.bucket_keys
         with self._database.read() as connection:
             present = set(connection.execute(select(table.c.bucket)).scalars())
-        rows = []
+        rows, made = [], {}
         for bucket in sorted(buckets - present):
             context = self._bucket_context(bucket, 1)
-            wrapped = self._kek.wrap(envelope.bind(envelope.new_key(), context), context)
+            fresh = envelope.new_key()
+            made[bucket] = cipher(fresh)
+            wrapped = self._kek.wrap(envelope.bind(fresh, context), context)
             rows.append({"bucket": bucket, "generation": 1, "wrapped": wrapped})
         if rows:
             with self._database.write() as connection:
-                insert_absent(connection, table, rows)
+                if insert_absent(connection, table, rows) != len(rows):
+                    return  # another writer made some: what stands in the register counts
+            for bucket, key in made.items():
+                self._remember(bucket, 1, key)
 
-    def new_dek(self, connection: Connection, subject: bytes) -> tuple[Dek, dict[str, object]]:
+    def new_dek(self, connection: Session, subject: bytes) -> tuple[Dek, dict[str, object]]:
         """Return a fresh DEK of ``subject`` and the register row that keeps it."""
         generation, number, dek = 1, 1, envelope.new_key()
         bucket = self._bucket(connection, bucket_of(subject), generation)
@@ -212,3 +213,11 @@ class Keys:
             "check": envelope.check_value(dek, self._store, number),
         }  # fmt: skip
         return Dek(number, cipher(dek)), row
+
+
+_b = tables.bucket_keys.c
+_BUCKET = Prepared(
+    select(_b.wrapped).where(
+        _b.bucket == bindparam("bucket"), _b.generation == bindparam("generation")
+    )
+)

@@ -36,6 +36,7 @@ class FolderObjects:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._root = os.fspath(folder) + os.sep
+        self._rooted: set[Path] = set()  # directories that a power cut cannot take away
 
     def put(self, name: str, body: bytes | memoryview) -> None:
         """Write, sync, then link into place: a name is whole or not there, and never replaced."""
@@ -64,11 +65,11 @@ class FolderObjects:
         return path.with_name(f".{path.name}")
 
     def _sync_up(self, folder: Path) -> None:
-        # A new directory is an entry of its parent, so every level up to the root is synced.
-        while True:
-            _sync_directory(folder)
-            if folder == self._folder:
-                return
+        # A new directory is an entry of its parent: every level up to the root is synced, once.
+        _sync_directory(folder)
+        while folder != self._folder and folder not in self._rooted:
+            _sync_directory(folder.parent)
+            self._rooted.add(folder)
             folder = folder.parent
 
     def get(self, name: str) -> bytes:

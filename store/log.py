@@ -18,7 +18,7 @@ import asyncio
 import hmac
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,9 +33,7 @@ from store.database import Prepared
 from store.errors import CatalogueError, InputError, MeterkeepError
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
-    from store.database import Database
+    from store.database import Database, Session
     from store.ports import Clock
 
 VERSION = 1
@@ -112,7 +110,7 @@ def encode(entry: Entry, identity: bytes, at: float, key: bytes, detail: bytes) 
 class _Waiting:
     leaf: dict[str, Any]
     detail: dict[str, Any]
-    also: Callable[[Connection], bool] | None
+    also: Callable[[Session], bool] | None
     done: Callable[[bool | MeterkeepError], None]
 
 
@@ -123,17 +121,18 @@ class Log:
         self._database, self._clock = database, clock
         self._queue: list[_Waiting] = []
         self._wake = threading.Condition()
+        self._turn = threading.Lock()  # who commits a group now
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def append(self, connection: Connection, *entries: Entry) -> list[bytes]:
+    def append(self, connection: Session, *entries: Entry) -> list[bytes]:
         """Write leaves in the caller's transaction; returns their entry ids."""
         rows = [self._rows(entry) for entry in entries]
-        _LEAF.run(connection, [leaf for leaf, _ in rows])
-        _DETAIL.run(connection, [detail for _, detail in rows])
-        return [leaf["entry"] for leaf, _ in rows]
+        _LEAF.run(connection, [leaf for _, leaf, _ in rows])
+        _DETAIL.run(connection, [detail for _, _, detail in rows])
+        return [identity for identity, _, _ in rows]
 
-    def write(self, entry: Entry, also: Callable[[Connection], bool] | None = None) -> bytes:
+    def write(self, entry: Entry, also: Callable[[Session], bool] | None = None) -> bytes:
         """Write one leaf, grouped with others that wait; returns once it is durable.
 
         Args:
@@ -159,9 +158,20 @@ class Log:
         return _fresh(identity, future.result())
 
     async def write_async(
-        self, entry: Entry, also: Callable[[Connection], bool] | None = None
+        self, entry: Entry, also: Callable[[Session], bool] | None = None
     ) -> bytes:
         """Write one leaf without holding the event loop; see `write`."""
+        if self._database.is_local and not self._queue and self._turn.acquire(blocking=False):
+            # Nobody to group with: a commit costs less here than waking a thread for it would.
+            try:
+                self._refuse_when_closed()
+                identity, leaf, detail = self._rows(entry)
+                [result] = self._settled([_Waiting(leaf, detail, also, lambda _: None)])
+            finally:
+                self._turn.release()
+            if isinstance(result, MeterkeepError):
+                raise result
+            return _fresh(identity, result)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
 
@@ -188,12 +198,13 @@ class Log:
         if self._thread is not None:
             self._thread.join()
 
-    def _rows(self, entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _rows(self, entry: Entry) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
         drawn = os.urandom(ENTRY_SIZE + 32)
         identity, key = drawn[:ENTRY_SIZE], drawn[ENTRY_SIZE:]
         at, detail = self._clock.now(), canonical(entry.detail)
         leaf = encode(entry, identity, at, key, detail)
         return (
+            identity,
             {"entry": identity, "at": at, "leaf": leaf},
             {"entry": identity, "key": key, "detail": detail.decode()},
         )
@@ -201,20 +212,22 @@ class Log:
     def _submit(
         self,
         entry: Entry,
-        also: Callable[[Connection], bool] | None,
+        also: Callable[[Session], bool] | None,
         done: Callable[[bool | MeterkeepError], None],
     ) -> bytes:
-        leaf, detail = self._rows(entry)
+        identity, leaf, detail = self._rows(entry)
         with self._wake:
-            if self._closing:
-                raise CatalogueError("the log is closed: nothing is answered any more")
+            self._refuse_when_closed()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()
             self._queue.append(_Waiting(leaf, detail, also, done))
             self._wake.notify()
-        identity: bytes = leaf["entry"]
         return identity
+
+    def _refuse_when_closed(self) -> None:
+        if self._closing:
+            raise CatalogueError("the log is closed: nothing is answered any more")
 
     def _run(self) -> None:
         while True:
@@ -224,18 +237,22 @@ class Log:
                         return
                     self._wake.wait()
                 group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-            results: list[bool | MeterkeepError]
-            try:
-                results = list(self._commit(group))
-            except MeterkeepError as error:
-                results = [error] * len(group)
-            except Exception as error:  # noqa: BLE001 - a waiting caller must hear of anything
-                results = [CatalogueError(f"the log refused ({type(error).__name__})")] * len(group)
+            with self._turn:
+                results = self._settled(group)
             for waiting, result in zip(group, results, strict=True):
                 waiting.done(result)
 
+    def _settled(self, group: list[_Waiting]) -> Sequence[bool | MeterkeepError]:
+        """Commit ``group``; a caller that waits hears of anything that goes wrong."""
+        try:
+            return self._commit(group)
+        except MeterkeepError as error:
+            return [error] * len(group)
+        except Exception as error:  # noqa: BLE001 - see above
+            return [CatalogueError(f"the log refused ({type(error).__name__})")] * len(group)
+
     def _commit(self, group: list[_Waiting]) -> list[bool]:
-        with self._database.write() as connection:
+        with self._database.hot_write() as connection:
             _LEAF.run(connection, [w.leaf for w in group])
             _DETAIL.run(connection, [w.detail for w in group])
             return [w.also is None or w.also(connection) for w in group]

@@ -8,15 +8,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam
+from sqlalchemy.dialects.postgresql import insert
+
 from store import tables
-from store.database import insert_absent
+from store.database import Prepared
 from store.envelope import fields
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from store.database import Session
 
 
-def first_use(connection: Connection, issuer: str, number: str, expires: float) -> bool:
+def first_use(connection: Session, issuer: str, number: str, expires: float) -> bool:
     """Note a use, in the caller's transaction; returns whether it is the first.
 
     Args:
@@ -26,4 +29,12 @@ def first_use(connection: Connection, issuer: str, number: str, expires: float) 
         expires: Seconds since 1970 from when on it is refused for its age; swept after that.
     """
     token = hashlib.sha256(fields(issuer.encode(), number.encode())).digest()
-    return insert_absent(connection, tables.once, [{"token": token, "expires": expires}]) == 1
+    return _USE.count(connection, token=token, expires=expires) == 1
+
+
+# Both databases say it alike, and SQLAlchemy's SQLite compiler understands PostgreSQL's insert.
+_USE = Prepared(
+    insert(tables.once)
+    .values(token=bindparam("token"), expires=bindparam("expires"))
+    .on_conflict_do_nothing()
+)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from store import block, envelope, lake
-from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.reads import DAY_SLOTS, MISSING, Register, Series, State, Window
 
@@ -85,7 +84,7 @@ class Canvas:
         if deks is None:
             energy = np.full(states.shape, MISSING, np.uint16)
         else:
-            energy = _open(deks, aad, boxes, rows["dek"][at], at)
+            energy = _open(deks, aad, rows[at])
         line = day[at]
         _clip(states, line, window)
         self._lay(line - self._first, energy, states)
@@ -128,25 +127,19 @@ def _turns(line: NDArray[np.int64]) -> list[NDArray[np.intp] | slice]:
     return [order[rank == turn] for turn in range(int(rank.max()) + 1)]
 
 
-def _open(
-    deks: Mapping[int, Dek],
-    aad: bytes,
-    boxes: bytes,
-    numbers: NDArray[np.uint32],
-    at: NDArray[np.intp],
-) -> NDArray[np.uint16]:
-    """Return uint16[n, 48] of the boxes at rows ``at``, each opened by the key that it names."""
+def _open(deks: Mapping[int, Dek], aad: bytes, rows: NDArray[np.void]) -> NDArray[np.uint16]:
+    """Return uint16[n, 48] of sealed rows, each opened by the key that it names."""
+    numbers = rows["dek"]
     used = set(numbers.tolist())
     if not used <= deks.keys():
         raise TamperedError("box", "a sealed row names a key that its subject never had")
     if len(used) == 1:
-        key = deks[used.pop()].key
-        return block.unpack_energy(envelope.unseal(key, aad, boxes, (at * BOX_SIZE).tolist()))
-    energy = np.empty((len(at), DAY_SLOTS), np.uint16)
+        return block.unpack_energy(envelope.unseal(deks[used.pop()].key, aad, rows.tobytes()))
+    energy = np.empty((len(rows), DAY_SLOTS), np.uint16)
     for number in used:
         mine = numbers == number
-        starts = (at[mine] * BOX_SIZE).tolist()
-        energy[mine] = block.unpack_energy(envelope.unseal(deks[number].key, aad, boxes, starts))
+        blocks = envelope.unseal(deks[number].key, aad, rows[mine].tobytes())
+        energy[mine] = block.unpack_energy(blocks)
     return energy
 
 

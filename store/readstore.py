@@ -26,10 +26,8 @@ from store.ports import Range
 from store.reads import Mpxn, Register, Series, Window, moment_of
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
     from store.access import Grant, Part
-    from store.database import Database
+    from store.database import Database, Session
     from store.keys import Dek
     from store.ports import Objects
     from store.tenancies import Tenancies
@@ -144,7 +142,7 @@ class ReadStore:
         mpxn: Mpxn | None,
     ) -> _Plan:
         """Resolve subjects and windows against one snapshot; with keys where ``mpxn`` is given."""
-        with self._database.read() as connection:
+        with self._database.hot_read() as connection:
             commit = self._moment(connection, as_of)
             deks = self._tenancies.all_deks(connection, list(spans)) if mpxn else {}
             if mpxn is not None:
@@ -159,7 +157,7 @@ class ReadStore:
             ]
             return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
 
-    def _moment(self, connection: Connection, as_of: int | float | None) -> int:
+    def _moment(self, connection: Session, as_of: int | float | None) -> int:
         newest = self._catalogue.newest(connection)
         if as_of is None:
             return newest
@@ -212,8 +210,11 @@ def _check(plan: _Plan, fetched: Sequence[bytes]) -> list[int]:
     for (_, found), boxes in zip(plan.runs, fetched, strict=True):
         if envelope.run_digest(boxes) != found.run.digest:
             raise TamperedError("run", "the rows of a file are not those that were committed")
-    batches: list[int] = np.unique(np.frombuffer(b"".join(fetched), lake.BOX)["batch"]).tolist()
-    return batches
+    batches = np.frombuffer(b"".join(fetched), lake.BOX)["batch"]
+    if len(batches) and (batches == batches[0]).all():
+        return [int(batches[0])]
+    distinct: list[int] = np.unique(batches).tolist()
+    return distinct
 
 
 def _intent(grant: Grant, verb: str) -> Entry:

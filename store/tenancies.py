@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from store.database import Database
+    from store.database import Database, Session
 
 _ASKED = 500  # meter points asked for in one statement
 
@@ -55,7 +55,7 @@ class Tenancies:
         self._database, self._keys, self._log = database, keys, log
 
     @staticmethod
-    def of(connection: Connection, tag: bytes) -> tuple[Tenancy, ...]:
+    def of(connection: Session, tag: bytes) -> tuple[Tenancy, ...]:
         """Return the tenancies of one meter point, by time; none where it is unknown."""
         return chain(_OF.rows(connection, tag=tag))
 
@@ -79,13 +79,13 @@ class Tenancies:
             )
         return Census(moves, of, deks)
 
-    def deks(self, connection: Connection, subjects: Sequence[bytes]) -> dict[bytes, Dek]:
+    def deks(self, connection: Session, subjects: Sequence[bytes]) -> dict[bytes, Dek]:
         """Return the newest DEK of each subject that has one; the erased have none."""
         every = self.all_deks(connection, subjects)
         return {subject: deks[max(deks)] for subject, deks in every.items()}
 
     def all_deks(
-        self, connection: Connection, subjects: Sequence[bytes]
+        self, connection: Session, subjects: Sequence[bytes]
     ) -> dict[bytes, dict[int, Dek]]:
         """Return every DEK of each subject, by number; the erased have none.
 
@@ -101,7 +101,7 @@ class Tenancies:
         return opened
 
     @staticmethod
-    def proves(connection: Connection, subject: bytes, deks: Mapping[int, Dek], mpxn: Mpxn) -> None:
+    def proves(connection: Session, subject: bytes, deks: Mapping[int, Dek], mpxn: Mpxn) -> None:
         """See that ``subject`` was made for ``mpxn``, by what its own key sealed.
 
         A subject written beside another meter point by hand would hand out a neighbour's reads.

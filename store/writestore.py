@@ -17,11 +17,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from store import block, envelope, lake, tables
 from store.catalogue import Catalogue, NewFile
-from store.database import insert_absent
+from store.database import Prepared, insert_absent, portions
 from store.errors import CommitConflictError, MalformedReadError, MeterkeepError
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
@@ -29,6 +29,7 @@ from store.reads import DAY_SLOTS, MISSING, MeterDays, Register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sqlalchemy.engine import Connection
 
     from store.database import Database
     from store.keys import Keys
@@ -107,11 +108,13 @@ class WriteStore:
         self._log, self._clock, self._store = log, clock, store
 
     def seen(self, digest: bytes, profile: str) -> int | None:
-        """Return the commit that took these bytes with this profile, or None."""
-        t = tables.ledger
-        query = select(t.c.commit).where(t.c.digest == digest, t.c.profile == profile)
-        with self._database.read() as connection:
-            return connection.execute(query).scalar()
+        """Return the commit that took these bytes with this profile, or None.
+
+        A commit that was left out again does not count: its files may be taken anew.
+        """
+        with self._database.hot_read() as connection:
+            rows = _SEEN.rows(connection, digest=digest, profile=profile)
+        return rows[0][0] if rows else None
 
     def commit(
         self,
@@ -228,6 +231,7 @@ class WriteStore:
                  "rejected": len(s.rejected)}
                 for s in sources
             ]  # fmt: skip
+            _forget_reverted(connection, [source.digest for source in sources])
             if rows and insert_absent(connection, tables.ledger, rows) != len(rows):
                 raise CommitConflictError(
                     "another commit took one of these files meanwhile: run it again"
@@ -255,6 +259,23 @@ class _Counted:
     def note(self, census: Census, tags: list[bytes], erased: int) -> None:
         self.seen.append((census.moves, tags))
         self.erased += erased
+
+
+_l, _reverted = tables.ledger.c, select(tables.reverts.c.commit)
+_SEEN = Prepared(
+    select(_l.commit).where(
+        _l.digest == bindparam("digest"),
+        _l.profile == bindparam("profile"),
+        _l.commit.not_in(_reverted),
+    )
+)
+
+
+def _forget_reverted(connection: Connection, digests: Sequence[bytes]) -> None:
+    """Clear the ledger rows of files whose commit was left out: they are taken anew."""
+    for some in portions(digests, 500):
+        mine = (_l.digest.in_(some), _l.commit.in_(_reverted))
+        connection.execute(delete(tables.ledger).where(*mine))
 
 
 def _lay(part: MeterDays, census: Census) -> tuple[_Rows, int]:

@@ -167,10 +167,10 @@ def test_a_row_of_another_store_does_not_open(
     with home.store.database.read() as connection:
         deks = home.store.reads._tenancies.all_deks(connection, [subject])
     here = envelope.row_aad(home.store.keys._store, 1, subject)
-    assert envelope.unseal(deks[subject][1].key, here, box, [0])
+    assert envelope.unseal(deks[subject][1].key, here, box)
     there = envelope.row_aad(b"another store's ", 1, subject)
     with pytest.raises(TamperedError):
-        envelope.unseal(deks[subject][1].key, there, box, [0])
+        envelope.unseal(deks[subject][1].key, there, box)
 
 
 @pytest.mark.parametrize("compacted", [False, True])
