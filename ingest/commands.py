@@ -17,6 +17,7 @@ from ingest.pipeline import UnfitError, take
 from ingest.profiles import Form, Profile
 from ingest.results import Taken
 from store.asked import meter_point, say
+from store.compaction import LEVEL_0
 from store.wiring import Settings, open_store
 
 MOST_PROCESSES = 8  # unless asked for more
@@ -75,12 +76,14 @@ def ingest(
     options = settings.Options(stamp, unit, only, delimiter, column or [], one)
     how = settings.profile(profile, options, columns)
     try:
-        taken = _take(files, how, processes, check=check)
+        taken, overdue = _take(files, how, processes, check=check)
     except UnfitError as error:
         sys.stderr.write(f"{files[error.file]}: error: {error.code}: {error}\n")
         raise typer.Exit(2) from None
     for finding in telling.findings(taken, files):
         sys.stderr.write(finding + "\n")
+    if overdue:
+        sys.stderr.write(f"compaction is due for {overdue} register-months: meterkeep compact\n")
     say(telling.summary(taken), telling.told(taken, files), as_json=as_json)
     raise typer.Exit(telling.status(taken))
 
@@ -97,20 +100,22 @@ def revert(
     say(f"commit {commit} is left out from commit {by} on", said, as_json=as_json)
 
 
-def _take(files: Sequence[Path], how: Profile, processes: int, *, check: bool) -> Taken:
+def _take(files: Sequence[Path], how: Profile, processes: int, *, check: bool) -> tuple[Taken, int]:
+    """Return what was taken, and how many register-months have too many level-0 files now."""
     console = Console(stderr=True)
     shown = (TextColumn("ingest"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     store = nullcontext() if check else open_store(Settings.from_environment())
     bar = Progress(*shown, console=console, transient=True, disable=not console.is_terminal)
     with store as opened, bar:
         task = bar.add_task("ingest", total=sum(map(_size, files)))
-        return take(
+        taken = take(
             None if opened is None else opened.writes,
             files,
             how,
             processes=processes,
             progress=lambda size: bar.advance(task, size),
         )
+        return taken, 0 if opened is None else len(opened.compaction.due(LEVEL_0 + 1))
 
 
 def _size(file: Path) -> int:

@@ -6,19 +6,12 @@
 A batch is reserved, its files are named as pending, their bytes are put; then one transaction takes
 the reservation away and makes them live. Sweep takes an expired reservation away first, so a slow
 writer's commit fails whole instead of half.
-
-    run, 40 bytes                       in pages of at most 96, sorted by subject
-    offset  size  field
-    0       16    subject
-    16      6     offset of its first box in the file, little-endian
-    22      2     boxes, little-endian
-    24      16    SHA-256/16 of its boxes, in order
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -26,8 +19,8 @@ from sqlalchemy import LargeBinary, Select, bindparam, delete, func, insert, sel
 
 from store import tables
 from store.database import MOST_ROWS, Prepared, portions
-from store.envelope import BOX_SIZE
 from store.errors import CommitConflictError, InputError, TamperedError
+from store.runs import RUN_SIZE, FoundRun, NewFile, Run, find_run, pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,10 +29,8 @@ if TYPE_CHECKING:
 
     from store.database import Database, Session
     from store.ports import Clock
-    from store.reads import Register, Window
+    from store.reads import Window
 
-RUN_SIZE = 40  # bytes
-RUNS_PER_PAGE = 96  # so that a page stays within one page of SQLite's
 LEASE = 3_600.0  # seconds a batch may take from its reservation to its commit
 _SWEPT = "the batch took longer than its lease and was swept away: run it again"
 
@@ -51,60 +42,6 @@ class FileState(IntEnum):
     LIVE = 1
     DEAD = 2
     DOOMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One subject's boxes in one file."""
-
-    subject: bytes
-    offset: int
-    rows: int
-    digest: bytes
-
-    def encode(self) -> bytes:
-        """Return the 40 bytes of the run index."""
-        return (
-            self.subject + self.offset.to_bytes(6, "little")
-            + self.rows.to_bytes(2, "little") + self.digest
-        )  # fmt: skip
-
-    @classmethod
-    def decode(cls, entry: bytes) -> Run:
-        """Return the run of 40 bytes."""
-        return cls(
-            entry[:16], int.from_bytes(entry[16:22], "little"),
-            int.from_bytes(entry[22:24], "little"), entry[24:],
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class NewFile:
-    """A file that is written and not yet live.
-
-    Attributes:
-        name: Its object name.
-        runs: Its run index, sorted by subject.
-        body: Its bytes.
-    """
-
-    name: str
-    register: Register
-    month: int
-    level: int
-    rows: int
-    runs: tuple[Run, ...] = field(repr=False)
-    body: memoryview = field(repr=False)
-
-    @property
-    def index(self) -> bytes:
-        """The run index, all of it."""
-        return b"".join(run.encode() for run in self.runs)
-
-    @property
-    def index_digest(self) -> bytes:
-        """SHA-256 over the run index."""
-        return hashlib.sha256(self.index).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +58,6 @@ class LiveFile:
     low: bytes
     high: bytes
     index_digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FoundRun:
-    """One subject's run, and the file in which it lies."""
-
-    name: str
-    register: int
-    month: int
-    run: Run
-
-    @property
-    def length(self) -> int:
-        """Bytes of the run."""
-        return self.run.rows * BOX_SIZE
-
-
-def find_run(page: bytes, subject: bytes) -> Run | None:
-    """Return the run of ``subject`` in a page of the index, or None."""
-    at = page.find(subject)
-    while at % RUN_SIZE and at >= 0:
-        at = page.find(subject, at + 1)
-    return Run.decode(page[at : at + RUN_SIZE]) if at >= 0 else None
 
 
 class Catalogue:
@@ -173,16 +87,19 @@ class Catalogue:
             CommitConflictError: The reservation was swept away.
         """
         for some in portions(files, MOST_ROWS // 50):
-            pages = []
+            indexed: list[dict[str, object]] = []
             with self._database.write() as connection:
                 self.hold(connection, batch)
                 for file in some:
                     row = self._pending(batch, file)
                     inserted = connection.execute(insert(tables.files), row)
                     identity: int = inserted.inserted_primary_key[0]  # type: ignore[index]
-                    pages += _pages(identity, file.index)
-                connection.execute(insert(tables.runs), pages[:MOST_ROWS])
-            for rest in portions(pages[MOST_ROWS:], MOST_ROWS):
+                    indexed += [
+                        {"file": identity, "first": first, "page": page}
+                        for first, page in pages(file.index)
+                    ]
+                connection.execute(insert(tables.runs), indexed[:MOST_ROWS])
+            for rest in portions(indexed[MOST_ROWS:], MOST_ROWS):
                 with self._database.write() as connection:
                     self.hold(connection, batch)
                     connection.execute(insert(tables.runs), rest)
@@ -376,14 +293,6 @@ class Catalogue:
         row = {"number": by, "at": self._clock.now(), "days": 0, "reads": 0, "entry": entry}
         connection.execute(insert(c), row)
         return by
-
-
-def _pages(file: int, index: bytes) -> list[dict[str, object]]:
-    size = RUN_SIZE * RUNS_PER_PAGE
-    return [
-        {"file": file, "first": index[at : at + 16], "page": index[at : at + size]}
-        for at in range(0, len(index), size)
-    ]
 
 
 def _runs_of() -> Select[tuple[str, int, int, bytes]]:

@@ -18,11 +18,12 @@ import numpy as np
 from sqlalchemy import delete, select, update
 
 from store import lake, tables
-from store.catalogue import Catalogue, FileState, LiveFile, NewFile, Run
+from store.catalogue import Catalogue, FileState, LiveFile
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import MeterkeepError, TamperedError
 from store.log import Entry, Kind, Log
 from store.reads import Register
+from store.runs import NewFile, Run
 
 if TYPE_CHECKING:
     from store.database import Database

@@ -20,9 +20,10 @@ from store.reads import DAY_SLOTS, Register, State, first_day_of, month_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.catalogue import Catalogue, LiveFile, Run
+    from store.catalogue import Catalogue, LiveFile
     from store.database import Database
     from store.ports import Objects
+    from store.runs import Run
 
 _SHADES = " ░▒▓█"
 

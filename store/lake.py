@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.catalogue import NewFile, Run
 from store.envelope import BOX_SIZE, HEAD_SIZE, run_digest
 from store.errors import StoreError
 from store.reads import Register, month_name
+from store.runs import NewFile, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

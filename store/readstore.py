@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 
 from store import envelope, lake
-from store.catalogue import Catalogue, FoundRun
+from store.catalogue import Catalogue
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
 from store.log import Entry, Kind, Log
 from store.overlay import Canvas, Moment
 from store.ports import Range
 from store.reads import Mpxn, Register, Series, Window, moment_of
+from store.runs import FoundRun
 
 if TYPE_CHECKING:
     from store.access import Grant, Part

@@ -13,22 +13,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy import bindparam, delete, insert, select
 
 from store import block, envelope, lake, tables
-from store.catalogue import Catalogue, NewFile
+from store.catalogue import Catalogue
 from store.database import Prepared, insert_absent, portions
 from store.errors import CommitConflictError, MalformedReadError, MeterkeepError
+from store.laying import Laid, breaks, files, lay
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
-from store.reads import DAY_SLOTS, MISSING, MeterDays, Register
+from store.reads import MISSING, MeterDays, Register
+from store.runs import NewFile
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from sqlalchemy.engine import Connection
 
     from store.database import Database
@@ -76,16 +76,6 @@ class Commit:
     days: int
     reads: int
     erased: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Meter-days laid to their subjects, sorted by register, month, subject, day."""
-
-    days: MeterDays
-    month: NDArray[np.int64]
-    subject: NDArray[np.int64]  # index into subjects, which ascend
-    subjects: list[bytes]
 
 
 class WriteStore:
@@ -157,7 +147,7 @@ class WriteStore:
 
     def _write(self, part: MeterDays, batch: int, counted: _Counted) -> None:
         census = self._tenancies.census(part.mpxns)
-        rows, erased = _lay(part, census)
+        rows, erased = lay(part, census)
         counted.note(census, [self._keys.tag(mpxn) for mpxn in census.of], erased)
         files = list(self._seal(rows, census, batch))
         counted.days += len(rows.days)
@@ -172,7 +162,7 @@ class WriteStore:
             key = (source.digest, source.profile, source.header)
             self._quarantine.keep(batch, key, source.rejected, census)
 
-    def _seal(self, rows: _Rows, census: Census, batch: int) -> Iterator[NewFile]:
+    def _seal(self, rows: Laid, census: Census, batch: int) -> Iterator[NewFile]:
         days = rows.days
         if not len(days):
             return
@@ -185,9 +175,9 @@ class WriteStore:
         numbers = np.array([census.deks[s].number for s in rows.subjects], np.uint32)
         heads["dek"] = numbers[rows.subject]
         packed = heads.tobytes()
-        for register, month, start, end in _files(rows):
+        for register, month, start, end in files(rows):
             subjects, counts, boxes = [], [], []
-            for first, last in _breaks(rows.subject[start:end], start):
+            for first, last in breaks(rows.subject[start:end], start):
                 subject = rows.subjects[rows.subject[first]]
                 boxes += envelope.seal(
                     census.deks[subject].key,
@@ -276,63 +266,3 @@ def _forget_reverted(connection: Connection, digests: Sequence[bytes]) -> None:
     for some in portions(digests, 500):
         mine = (_l.digest.in_(some), _l.commit.in_(_reverted))
         connection.execute(delete(tables.ledger).where(*mine))
-
-
-def _lay(part: MeterDays, census: Census) -> tuple[_Rows, int]:
-    """Lay meter-days to subjects; a day astride a move-in becomes rows that complement each other.
-
-    Returns:
-        The rows, and how many meter-days were left out because their customer was erased.
-    """
-    subjects = sorted(census.deks)
-    rank = {subject: index for index, subject in enumerate(subjects)}
-    single = np.full(len(part.mpxns), -1, np.int64)
-    several = []
-    for index, mpxn in enumerate(part.mpxns):
-        chained = census.of[mpxn]
-        if len(chained) == 1 and chained[0].subject is not None:
-            single[index] = rank[chained[0].subject]
-        else:
-            several.append(index)
-    owner = single[part.meter]
-    settled = np.flatnonzero(owner >= 0)
-    chosen, erased = [part.take(settled)], 0
-    owners = [owner[settled]]
-    for index in several:
-        mine = part.take(np.flatnonzero(part.meter == index))
-        for tenancy in census.of[part.mpxns[index]]:
-            slot = mine.day[:, None].astype(np.int64) * DAY_SLOTS + np.arange(DAY_SLOTS)
-            inside = (slot >= tenancy.window.start) & (slot < tenancy.window.end)
-            inside &= mine.states > 0
-            touched = np.flatnonzero(inside.any(axis=1))
-            some = mine.take(touched)
-            if tenancy.subject is None:
-                erased += len(some)
-                continue
-            keep = inside[touched]
-            some.energy[~keep], some.states[~keep] = MISSING, 0
-            chosen.append(some)
-            owners.append(np.full(len(some), rank[tenancy.subject]))
-    whole = MeterDays(
-        part.mpxns,
-        *(np.concatenate([getattr(some, name) for some in chosen])
-          for name in ("meter", "register", "day", "energy", "states")),
-    )  # fmt: skip
-    subject = np.concatenate(owners)
-    month = whole.day.astype("M8[D]").astype("M8[M]").astype(np.int64) + 1970 * 12
-    order = np.lexsort((whole.day, subject, month, whole.register))
-    return _Rows(whole.take(order), month[order], subject[order], subjects), erased
-
-
-def _files(rows: _Rows) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (register, month, start, end) of each file's rows."""
-    both = rows.days.register.astype(np.int64) * 100_000 + rows.month
-    for start, end in _breaks(both, 0):
-        yield int(rows.days.register[start]), int(rows.month[start]), start, end
-
-
-def _breaks(values: NDArray[np.int64], offset: int) -> Iterator[tuple[int, int]]:
-    """Yield ``[start, end)``, moved by ``offset``, of each run of equal values."""
-    cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    for start, end in pairwise(cuts):
-        yield start + offset, end + offset

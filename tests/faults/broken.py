@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import insert
 
 from store import tables
-from store.catalogue import LiveFile, NewFile
+from store.catalogue import LiveFile
 from store.compaction import Compaction
 from store.log import Entry, Kind
 from store.reads import MeterDays
+from store.runs import NewFile
 from store.writestore import Commit, Source, WriteStore
 
 Say = Callable[..., None]

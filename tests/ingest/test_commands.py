@@ -120,6 +120,30 @@ def test_a_commit_is_left_out_by_its_number(store: Settings, tmp_path: Path) -> 
     assert kept(store, 2, 1) == [100]
 
 
+def test_a_file_that_was_left_out_may_be_taken_anew(store: Settings, tmp_path: Path) -> None:
+    path = lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1")
+    assert json.loads(run("ingest", path, "--profile", "lcl", "--json").stdout)["commits"] == [1]
+    assert run("ingest", "revert", "1").exit_code == 0
+    assert kept(store, 2, 1) == [None]
+    again = json.loads(run("ingest", path, "--profile", "lcl", "--json").stdout)
+    assert (again["reads"], again["commits"]) == (1, [3])
+    assert kept(store, 2, 1) == [100]
+    assert "nothing to add" in run("ingest", path, "--profile", "lcl").stdout
+
+
+def test_compaction_is_asked_for_once_a_month_has_many_files(
+    store: Settings, tmp_path: Path
+) -> None:
+    lines = [f"MAC000002,{at(1, hour)},0.1" for hour in range(9)]
+    found = [
+        run("ingest", lcl(tmp_path, line, name=f"{number}.csv"), "--profile", "lcl")
+        for number, line in enumerate(lines)
+    ]
+    assert ["compaction is due" in one.stderr for one in found] == [False] * 8 + [True]
+    assert run("compact").exit_code == 0
+    assert kept(store, 2, 9) == [100] * 9
+
+
 def test_checking_needs_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "nothing"))
     path = lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1")

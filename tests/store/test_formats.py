@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store import block, lake
-from store.catalogue import RUN_SIZE, Run, find_run
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import InputError, MalformedMpxnError, MalformedReadError, StoreError
 from store.reads import (
@@ -34,6 +33,7 @@ from store.reads import (
     month_of,
     mpan_check_digit,
 )
+from store.runs import RUN_SIZE, Run, find_run
 from tests.world import mpan
 
 # ---- block and states ------------------------------------------------------------------------

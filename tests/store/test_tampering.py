@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import select, update
 
 from store import envelope, tables
-from store.catalogue import RUN_SIZE, Run
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import KekError, ObjectError, TamperedError
 from store.local import FileKek
 from store.reads import Register, Window
+from store.runs import RUN_SIZE, Run
 from store.wiring import Settings
 from tests.world import DAY, World, days_of, mpan, opened, several, window_of
 

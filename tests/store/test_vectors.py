@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
 from store import block, envelope, lake, log, tables
-from store.catalogue import Run
 from store.keys import Dek, bucket_of
 from store.local import FileKek
 from store.quarantine import Quarantine
 from store.reads import Mpxn
+from store.runs import Run
 from tests.world import World
 
 FOLDER = Path(__file__).parents[1] / "vectors"

@@ -1,0 +1,106 @@
+"""The run index: where each subject's boxes lie in a file, and the digest of them.
+
+run, 40 bytes                       in pages of at most 96, sorted by subject
+offset  size  field
+0       16    subject
+16      6     offset of its first box in the file, little-endian
+22      2     boxes, little-endian
+24      16    SHA-256/16 of its boxes, in order
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from store.envelope import BOX_SIZE
+
+if TYPE_CHECKING:
+    from store.reads import Register
+
+RUN_SIZE = 40  # bytes
+RUNS_PER_PAGE = 96  # so that a page stays within one page of SQLite's
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One subject's boxes in one file."""
+
+    subject: bytes
+    offset: int
+    rows: int
+    digest: bytes
+
+    def encode(self) -> bytes:
+        """Return the 40 bytes of the run index."""
+        return (
+            self.subject + self.offset.to_bytes(6, "little")
+            + self.rows.to_bytes(2, "little") + self.digest
+        )  # fmt: skip
+
+    @classmethod
+    def decode(cls, entry: bytes) -> Run:
+        """Return the run of 40 bytes."""
+        return cls(
+            entry[:16], int.from_bytes(entry[16:22], "little"),
+            int.from_bytes(entry[22:24], "little"), entry[24:],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that is written and not yet live.
+
+    Attributes:
+        name: Its object name.
+        runs: Its run index, sorted by subject.
+        body: Its bytes.
+    """
+
+    name: str
+    register: Register
+    month: int
+    level: int
+    rows: int
+    runs: tuple[Run, ...] = field(repr=False)
+    body: memoryview = field(repr=False)
+
+    @property
+    def index(self) -> bytes:
+        """The run index, all of it."""
+        return b"".join(run.encode() for run in self.runs)
+
+    @property
+    def index_digest(self) -> bytes:
+        """SHA-256 over the run index."""
+        return hashlib.sha256(self.index).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """One subject's run, and the file in which it lies."""
+
+    name: str
+    register: int
+    month: int
+    run: Run
+
+    @property
+    def length(self) -> int:
+        """Bytes of the run."""
+        return self.run.rows * BOX_SIZE
+
+
+def find_run(page: bytes, subject: bytes) -> Run | None:
+    """Return the run of ``subject`` in a page of the index, or None."""
+    at = page.find(subject)
+    while at % RUN_SIZE and at >= 0:
+        at = page.find(subject, at + 1)
+    return Run.decode(page[at : at + RUN_SIZE]) if at >= 0 else None
+
+
+def pages(index: bytes) -> list[tuple[bytes, bytes]]:
+    """Return a run index in pages, each behind its first subject."""
+    size = RUN_SIZE * RUNS_PER_PAGE
+    return [(index[at : at + 16], index[at : at + size]) for at in range(0, len(index), size)]
