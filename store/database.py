@@ -36,6 +36,10 @@ Item = TypeVar("Item")
 PATIENCE = 20.0  # seconds a writer waits for its turn
 
 
+class BusyError(Exception):
+    """Somebody else writes; who must not wait goes another way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hot:
     """A bare connection of SQLite's driver, for `Prepared` statements alone."""
@@ -120,7 +124,6 @@ class Database:
             _limit_waiting(engine)
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
-        self._url = parsed
         self._spare: list[sqlite3.Connection] = []
         driver: Any = self._writer.dialect.dbapi
         self._driver_error: type[Exception] = driver.Error
@@ -156,16 +159,20 @@ class Database:
             yield Hot(bare, self._reader.dialect)
 
     @contextmanager
-    def hot_write(self) -> Iterator[Session]:
-        """Yield one transaction for `Prepared` statements; see `write`."""
+    def hot_write(self, *, wait: bool = True) -> Iterator[Session]:
+        """Yield one transaction for `Prepared` statements; see `write`.
+
+        Raises:
+            BusyError: Somebody else writes, and ``wait`` is False. SQLite only.
+        """
         if not self.is_local:
             with self.write() as connection:
                 yield connection
             return
         with self._bare() as bare:
-            _begin_immediate(bare.execute)
+            _begin_immediate(bare.execute, PATIENCE if wait else None)
             yield Hot(bare, self._writer.dialect)
-            bare.execute("COMMIT")
+            bare.commit()
 
     @contextmanager
     def _bare(self) -> Iterator[sqlite3.Connection]:
@@ -174,13 +181,13 @@ class Database:
             try:
                 yield bare
             finally:
-                if bare.in_transaction:
-                    bare.execute("ROLLBACK")
+                bare.rollback()
                 self._spare.append(bare)
 
     def _open(self) -> sqlite3.Connection:
-        bare = sqlite3.connect(self._url.database or "", timeout=0.0, check_same_thread=False)
-        _configure(bare)
+        pooled = self._writer.raw_connection()
+        bare: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
+        pooled.detach()  # from now on it is ours
         return bare
 
     @contextmanager
@@ -225,7 +232,7 @@ def _sqlite(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("immediate"):
-            _begin_immediate(connection.exec_driver_sql)
+            _begin_immediate(connection.exec_driver_sql, PATIENCE)
         else:
             connection.exec_driver_sql("BEGIN")
 
@@ -245,14 +252,18 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA busy_timeout=0")
 
 
-def _begin_immediate(execute: Callable[[str], object]) -> None:
+def _begin_immediate(execute: Callable[[str], object], patience: float | None) -> None:
     """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms."""
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + (patience or 0.0)
     while True:
         try:
             execute("BEGIN IMMEDIATE")
         except (sqlite3.OperationalError, DBAPIError) as error:
-            if "locked" not in str(error) or time.monotonic() > give_up:
+            if "locked" not in str(error):
+                raise
+            if patience is None:
+                raise BusyError from None
+            if time.monotonic() > give_up:
                 raise
             time.sleep(0.0005)
         else:

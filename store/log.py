@@ -29,7 +29,7 @@ import orjson
 from sqlalchemy import bindparam, insert
 
 from store import tables
-from store.database import Prepared
+from store.database import BusyError, Prepared
 from store.errors import CatalogueError, InputError, MeterkeepError
 
 if TYPE_CHECKING:
@@ -164,14 +164,11 @@ class Log:
         if self._database.is_local and not self._queue and self._turn.acquire(blocking=False):
             # Nobody to group with: a commit costs less here than waking a thread for it would.
             try:
-                self._refuse_when_closed()
-                identity, leaf, detail = self._rows(entry)
-                [result] = self._settled([_Waiting(leaf, detail, also, lambda _: None)])
+                return self._alone(entry, also)
+            except BusyError:
+                pass  # another process writes: wait for it beside the event loop
             finally:
                 self._turn.release()
-            if isinstance(result, MeterkeepError):
-                raise result
-            return _fresh(identity, result)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
 
@@ -225,6 +222,15 @@ class Log:
             self._wake.notify()
         return identity
 
+    def _alone(self, entry: Entry, also: Callable[[Session], bool] | None) -> bytes:
+        """Commit one leaf here and now. Raises BusyError where that would have to wait."""
+        self._refuse_when_closed()
+        identity, leaf, detail = self._rows(entry)
+        [result] = self._settled([_Waiting(leaf, detail, also, lambda _: None)], wait=False)
+        if isinstance(result, MeterkeepError):
+            raise result
+        return _fresh(identity, result)
+
     def _refuse_when_closed(self) -> None:
         if self._closing:
             raise CatalogueError("the log is closed: nothing is answered any more")
@@ -242,17 +248,21 @@ class Log:
             for waiting, result in zip(group, results, strict=True):
                 waiting.done(result)
 
-    def _settled(self, group: list[_Waiting]) -> Sequence[bool | MeterkeepError]:
+    def _settled(
+        self, group: list[_Waiting], *, wait: bool = True
+    ) -> Sequence[bool | MeterkeepError]:
         """Commit ``group``; a caller that waits hears of anything that goes wrong."""
         try:
-            return self._commit(group)
+            return self._commit(group, wait=wait)
+        except BusyError:
+            raise
         except MeterkeepError as error:
             return [error] * len(group)
         except Exception as error:  # noqa: BLE001 - see above
             return [CatalogueError(f"the log refused ({type(error).__name__})")] * len(group)
 
-    def _commit(self, group: list[_Waiting]) -> list[bool]:
-        with self._database.hot_write() as connection:
+    def _commit(self, group: list[_Waiting], *, wait: bool) -> list[bool]:
+        with self._database.hot_write(wait=wait) as connection:
             _LEAF.run(connection, [w.leaf for w in group])
             _DETAIL.run(connection, [w.detail for w in group])
             return [w.also is None or w.also(connection) for w in group]

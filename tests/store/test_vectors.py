@@ -245,7 +245,7 @@ class Ours:
         tenancies = self.world.store.quarantine._tenancies
         self._drawing(said["nonce"])
         dek = Dek(said["number"], envelope.cipher(said["dek"]))
-        row = tenancies._row(b"", 0, said["subject"], Mpxn(said["text"]), dek, b"")
+        row = tenancies._row(b"", 0, said["subject"], Mpxn(said["text"]), dek)
         sealed: Any = row["mpxn"]
         return bytes(sealed)
 
