@@ -22,7 +22,7 @@ run: $(VENV)/run.stamp
 	$(BIN)/meterkeep serve
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

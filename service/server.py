@@ -5,6 +5,7 @@ Nothing logs an address: uvicorn's access log is off, and what it warns of holds
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from service.app import create_app
 from store.errors import InputError
 from store.wiring import Settings, open_store
 
+_BACKLOG = 2_048  # connections
 _FACTORY = "service.app:from_environment"
 
 
@@ -48,7 +50,11 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         )
         if workers == 1:
             telemetry.configure()
-            uvicorn.Server(_config(create_app(store))).run(sockets=[listener])
+            app = create_app(store)
+            # What start-up made stays for good: no collection need walk over it again.
+            gc.collect()
+            gc.freeze()
+            uvicorn.Server(_config(app)).run(sockets=[listener])
             return
         # Each worker opens a store of its own; this one was opened to find faults before them.
         config = _config(_FACTORY, factory=True, workers=workers)
@@ -82,4 +88,5 @@ def _listening(host: str, port: int) -> socket.socket:
             f"the address cannot be listened on: {error.strerror}", code="address_taken"
         ) from None
     listener.set_inheritable(True)
+    listener.listen(_BACKLOG)  # who connects from now on waits for the first accept
     return listener
