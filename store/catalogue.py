@@ -86,7 +86,7 @@ class Catalogue:
         Raises:
             CommitConflictError: The reservation was swept away.
         """
-        for some in portions(files, MOST_ROWS // 50):
+        for some in portions(files, MOST_ROWS // 5):
             indexed: list[dict[str, object]] = []
             with self._database.write() as connection:
                 self.hold(connection, batch)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ClauseElement, Table
     from sqlalchemy.engine import Dialect
 
-MOST_ROWS = 5_000  # rows one transaction may write, so that answers never wait behind an ingest
+MOST_ROWS = 500  # rows one transaction may write: some 5 ms, so that no answer waits long behind it
 Item = TypeVar("Item")
 PATIENCE = 20.0  # seconds a writer waits for its turn
 
