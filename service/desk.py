@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import anyio.to_thread
 
 from service.jose import BadTokenError
-from store.access import Grant, Question, Refused, decide
+from store.access import decide
 from store.errors import RefusedError
+from store.grants import Grant, Question, Refused
 from store.log import Entry, Kind
 from store.once import first_use
 from store.reads import moment_of
@@ -89,7 +90,7 @@ class Desk:
                     question.party.code,
                     refused.code,
                     self._store.policy.digest,
-                    _telling(question, grounds),
+                    _telling(question, grounds, refused),
                 )
             )
             raise NotedRefusalError(refused, entry.hex()) from None
@@ -102,7 +103,11 @@ class Desk:
 
     async def note_allowed(self, grant: Grant) -> str:
         """Make the leaf of a decision that was asked for without data; returns its entry id."""
-        detail = {"role": grant.role, "rests_on": [part.entry.hex() for part in grant.parts]}
+        detail = {
+            "role": grant.role,
+            "reasons": list(grant.reasons),
+            "rests_on": [part.entry.hex() for part in grant.parts],
+        }
         entry = Entry(
             Kind.OUTCOME, f"decide {grant.srv}", grant.party, "allow", grant.policy, detail
         )
@@ -148,7 +153,7 @@ class Desk:
         return await anyio.to_thread.run_sync(lambda: work(*arguments, **named))
 
 
-def _telling(question: Question, grounds: Grounds) -> dict[str, Any]:
+def _telling(question: Question, grounds: Grounds, refused: Refused) -> dict[str, Any]:
     """Return what a refusal's detail keeps: whose reads were asked for, and what exactly."""
     touched = [t.subject for t in grounds.tenancies if t.window.meet(question.window)]
     return {
@@ -157,5 +162,6 @@ def _telling(question: Question, grounds: Grounds) -> dict[str, Any]:
         "granularity": question.granularity,
         "registers": [register.word for register in question.registers],
         "role": question.role,
+        "reasons": list(refused.reasons),
         "subjects": [subject.hex() for subject in touched if subject is not None],
     }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from service.desk import Desk
     from service.identity import Guard, Principal
     from service.telemetry import Telemetry
-    from store.access import Grant
+    from store.grants import Grant
     from store.readstore import Answer
     from store.wiring import Store
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from store import coverage, fact_commands
+from store import coverage, fact_commands, policy_commands
 from store.asked import meter_points, say
 from store.errors import CommitConflictError, InputError
 from store.reads import Register, month_name
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("coverage")(coverage_)
     app.add_typer(keys_app, name="keys")
     fact_commands.register(app)
+    policy_commands.register(app)
 
 
 def init(as_json: AsJson = False) -> None:

@@ -28,8 +28,8 @@ from store.reads import Mpxn, Register, Series, Window, moment_of
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.access import Grant, Part
     from store.database import Database
+    from store.grants import Grant, Part
     from store.keys import Dek
     from store.ports import Objects
     from store.tenancies import Tenancies
@@ -224,6 +224,7 @@ def _intent(grant: Grant, verb: str) -> Entry:
         "half_hours": sum(len(part.window) for part in grant.parts),
         "registers": [register.word for register in grant.registers],
         "role": grant.role,
+        "reasons": list(grant.reasons),
         "rests_on": [
             {"basis": p.basis, "reference": p.reference, "entry": p.entry.hex(),
              "subject": p.subject.hex()}

@@ -39,6 +39,7 @@ class Settings:
         objects: A folder, or ``s3://bucket/prefix``.
         kek: A key file's path, or ``aws-kms:`` and an ARN or alias.
         public_url: How callers reach the service; the issuer of its tokens.
+        policies: A folder that holds another policy set; None for the installed one.
     """
 
     home: Path
@@ -46,11 +47,13 @@ class Settings:
     objects: str
     kek: str
     public_url: str
+    policies: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """Return the settings of ``environment`` (the process's, unless given)."""
         env = os.environ if environment is None else environment
+        policies = env.get("METERKEEP_POLICIES")
         home = Path(env.get("METERKEEP_HOME") or "./var/store").absolute()
         return cls(
             home,
@@ -58,6 +61,7 @@ class Settings:
             env.get("METERKEEP_OBJECTS") or str(home / "objects"),
             env.get("METERKEEP_KEK") or f"{home}.kek",
             (env.get("METERKEEP_PUBLIC_URL") or "http://127.0.0.1:8700").rstrip("/"),
+            Path(policies).absolute() if policies else None,
         )
 
 
@@ -185,7 +189,7 @@ def open_store(
             identity = connection.execute(select(tables.head.c.store)).scalar()
         if identity is None:
             raise NotInitialisedError
-        catalogue, policy = Catalogue(database, clock, lease=lease), load()
+        catalogue, policy = Catalogue(database, clock, lease=lease), load(settings.policies)
         kept = kept or objects(settings)
         keyed = None
         if needs_kek:
