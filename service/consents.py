@@ -69,7 +69,8 @@ class Consents:
         """Ask the customer who lives there now for a consent; it is `requested` and no more."""
         speaker, principal = await self._speaker(request)
         said = await json_of(request, _REQUEST)
-        mpxn, terms = self._mpxn(said, speaker), _terms(said)
+        terms = _terms(said)
+        mpxn = self._mpxn(said, speaker)
         grantee = said.get("party") or speaker.party
         await self._desk.spend(principal)
 
@@ -162,7 +163,7 @@ class Consents:
 
 def _terms(said: dict[str, Any]) -> Terms:
     for name in _TEXTS:
-        if not isinstance(said.get(name, ""), str) or len(said.get(name, "")) > _LONGEST:
+        if not _is_text(said.get(name, "")):
             raise InputError(f"`{name}` is a text", code="bad_json")
     for name in ("purpose", "from"):
         if not said.get(name):
@@ -182,11 +183,16 @@ def _terms(said: dict[str, Any]) -> Terms:
     )
 
 
+def _is_text(value: Any) -> bool:
+    """Whether ``value`` is a short text that every keeper can keep: no NUL, no half a character."""
+    return isinstance(value, str) and len(value) <= _LONGEST and value.isprintable()
+
+
 def _evidence(said: dict[str, Any]) -> Evidence:
     digest, reference = said.get("evidence_sha256"), said.get("reference", "")
     if not isinstance(digest, str) or not _DIGEST.match(digest):
         raise InputError("`evidence_sha256` is 64 hex digits", code="bad_evidence")
-    if not isinstance(reference, str) or len(reference) > _LONGEST:
+    if not _is_text(reference):
         raise InputError("`reference` is a text", code="bad_json")
     return Evidence(bytes.fromhex(digest), reference)
 
