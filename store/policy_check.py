@@ -28,6 +28,7 @@ from typing import Any
 
 import orjson
 
+from store import consent_rules
 from store.errors import StoreError
 from store.policy import Policy, parse, read
 from store.rules import Asked
@@ -60,6 +61,7 @@ def findings(folder: Path | None = None) -> list[str]:
     texts = read(folder)
     try:
         policy = parse(texts)
+        consent_rules.parse(texts.get("consents.toml", ""))
         told = list(examples(folder))
     except StoreError as error:
         return [str(error)]

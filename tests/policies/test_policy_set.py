@@ -356,6 +356,11 @@ def test_check_tells_a_good_set_from_a_faulty_one_and_from_none(copied: Path) ->
     assert check(copied / "nowhere")[0] == 2
 
 
+def test_check_finds_a_purpose_that_is_no_word(copied: Path) -> None:
+    change(copied / "consents.toml", 'purposes = ["', 'purposes = [1, "')
+    assert check(copied)[0] == 1
+
+
 def test_check_finds_a_policy_that_no_example_tries(copied: Path) -> None:
     (copied / "more.cedar").write_text(
         '@id("more") @says("x") permit (principal == Role::"RSA", '
