@@ -28,7 +28,8 @@ _PROBLEM_EXAMPLE = {
     "code": "consent_missing",
 }
 _PROBLEMS = {
-    401: "Who asks is not known: `token_missing`, `invalid_token`.",
+    401: "Who asks is not known: `token_missing`, `invalid_token`, "
+    "`invalid_dpop_proof`, `used_before`.",
     403: "Refused by a decision; `code` says why: `not_registered`, `consent_missing`, "
     "`consent_expired`, `consent_withdrawn`, `reminder_lapsed`, `outside_consent_window`, "
     "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`.",
@@ -234,7 +235,27 @@ DECISIONS: Final[Document] = {
     )
     | problems(401, 404, 413, 415, 422, 503),
 }
+_REFUSED: Final[Document] = {
+    status: {
+        "description": "RFC 6749, section 5.2",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {"error": error, "error_description": ".."},
+            }
+        },
+    }
+    for status, error in (("400", "invalid_request"), ("401", "invalid_client"))
+}
 TOKEN: Final[Document] = {
+    "parameters": [
+        {
+            "name": "DPoP",
+            "in": "header",
+            "description": "A proof of possession (RFC 9449): the token is bound to its key",
+            "schema": {"type": "string"},
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -255,28 +276,38 @@ TOKEN: Final[Document] = {
         "An access token",
         token={
             "access_token": "eyJ0eXAiOiJhdCtqd3QifQ..",
-            "token_type": "Bearer",
+            "token_type": "DPoP",
             "expires_in": 300,
         },
     )
-    | {
-        status: {
-            "description": "RFC 6749, section 5.2",
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {"error": error, "error_description": ".."},
-                }
-            },
-        }
-        for status, error in (("400", "invalid_request"), ("401", "invalid_client"))
+    | _REFUSED,
+}
+REVOKE: Final[Document] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "required": ["token", "client_assertion_type", "client_assertion"],
+                },
+                "example": {
+                    "token": "eyJ0eXAiOiJhdCtqd3QifQ..",
+                    "client_assertion_type": ASSERTION_TYPE,
+                    "client_assertion": "eyJhbGciOiJFZERTQSJ9..",
+                },
+            }
+        },
     },
+    "responses": {"200": {"description": "It counts no more, or never did"}} | _REFUSED,
 }
 SECURITY_SCHEME: Final[Document] = {
-    "bearer": {
+    "dpop": {
         "type": "http",
-        "scheme": "bearer",
+        "scheme": "dpop",
         "bearerFormat": "at+jwt",
-        "description": "An access token of POST /oauth2/token; it lives five minutes.",
+        "description": "An access token of POST /oauth2/token, or of an issuer that is known here; "
+        "it lives five minutes. With each request goes a fresh proof of possession in the header "
+        "`DPoP` (RFC 9449).",
     }
 }
