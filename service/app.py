@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import openapi, telemetry
+from service import openapi, openapi_consents, telemetry
 from service.arriving import Arriving
+from service.consents import Consents
 from service.desk import Desk, NotedRefusalError
 from service.door import Door
 from service.identity import Guard
@@ -58,6 +59,7 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     others = load(settings.issuers, store.clock, signing.url)
     guard = Guard({signing.url: signing, **others})
     reads = Reads(store, desk, guard, arriving, watch)
+    consents = Consents(store, desk, guard, arriving)
     oauth = OAuth(signing, desk, arriving, store.clock)
 
     @asynccontextmanager
@@ -95,6 +97,11 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     add("GET", "/v1/meter-points/{meter_point}/coverage", reads.coverage, openapi.COVERAGE | locked)
     add("POST", "/v1/meter-points/lookup", reads.lookup, openapi.LOOKUP | locked)
     add("POST", "/v1/decisions", reads.decisions, openapi.DECISIONS | locked)
+    add("POST", "/v1/consents", consents.request_consent, openapi_consents.REQUEST | locked)
+    add("GET", "/v1/consents/{consent}", consents.consent, openapi_consents.SEE | locked)
+    for verb, handler in consents.steps().items():
+        said = openapi_consents.STEPS[verb]
+        add("POST", f"/v1/consents/{{consent}}/{verb}", handler, said | locked)
     add("POST", "/oauth2/token", oauth.token, openapi.TOKEN)
     add("POST", "/oauth2/revoke", oauth.revoke, openapi.REVOKE)
     add("GET", "/oauth2/jwks", oauth.jwks, {})

@@ -42,11 +42,13 @@ class NotedRefusalError(RefusedError):
 
     Attributes:
         entry: Id of its log entry, hex.
+        refused: The decision, where one was made.
     """
 
-    def __init__(self, refused: Refused, entry: str) -> None:
+    def __init__(self, refused: RefusedError, entry: str) -> None:
         super().__init__(str(refused), code=refused.code)
         self.entry = entry
+        self.refused = refused if isinstance(refused, Refused) else None
 
 
 class Desk:

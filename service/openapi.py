@@ -35,6 +35,7 @@ _PROBLEMS = {
     "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`.",
     404: "This `mp_` was not issued to you: `unknown_meter_point`.",
     406: "None of the shapes is acceptable: `not_acceptable`.",
+    409: "The consent is in another state: `consent_state`.",
     410: "The customer was erased: `erased`.",
     413: "The body is too large: `body_too_large`.",
     415: "Send JSON: `not_json`.",
@@ -222,16 +223,32 @@ DECISIONS: Final[Document] = {
             "role": "OU",
             "registers": ["active_import"],
             "granularity": "P1D",
+            "rules": ["consent.covers"],
             "parts": [
                 {
                     "from": "2025-03-01T00:00:00Z",
                     "to": "2025-04-01T00:00:00Z",
                     "basis": "consent",
+                    "consent": "c_7bb79a106d40c9f4",
+                    "entry": "2a0069a1400af16b4163b07c7fef18e2",
                 }
             ],
             "withheld": [],
         },
-        refused={"allowed": False, "code": "consent_missing", "detail": "no consent of .."},
+        refused={
+            "allowed": False,
+            "code": "consent_missing",
+            "detail": "no consent of ..",
+            "rules": ["consent_missing.state"],
+            "parts": [],
+            "withheld": [
+                {
+                    "from": "2025-03-01T00:00:00Z",
+                    "to": "2025-04-01T00:00:00Z",
+                    "code": "consent_missing",
+                }
+            ],
+        },
     )
     | problems(401, 404, 413, 415, 422, 503),
 }

@@ -18,13 +18,14 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service import decisions
 from service.asking import COVERAGE, READS, Asked, parse
 from service.bodies import json_of, words_of
 from service.desk import NotedRefusalError
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
-from service.shapes.reply import Reply, in_words, stamp
+from service.shapes.reply import Reply, in_words
 from store.errors import InputError
 from store.reads import Mpxn
 
@@ -97,10 +98,9 @@ class Reads:
         try:
             grant = await self._desk.grant(principal, handle, asked, "decide")
         except NotedRefusalError as refusal:
-            told = {"allowed": False, "code": refusal.code, "detail": str(refusal)}
-            return _answer(told, {"meterkeep-log-entry": refusal.entry})
+            return _answer(decisions.refused(refusal), {"meterkeep-log-entry": refusal.entry})
         entry = await self._desk.note_allowed(grant, principal)
-        return _answer(_decision(grant), {"meterkeep-log-entry": entry})
+        return _answer(decisions.allowed(grant), {"meterkeep-log-entry": entry})
 
     async def _principal(self, request: Request) -> Principal:
         return await self._guard.principal(self._arriving.sent(request), self._store.clock.now())
@@ -138,23 +138,6 @@ def _headers(answer: Answer, grant: Grant) -> dict[str, str]:
     if grant.withheld:
         headers["meterkeep-withheld"] = in_words(grant.withheld)
     return headers
-
-
-def _decision(grant: Grant) -> dict[str, Any]:
-    return {
-        "allowed": True,
-        "role": grant.role,
-        "registers": [register.word for register in grant.registers],
-        "granularity": grant.granularity,
-        "parts": [
-            {"from": stamp(p.window.start), "to": stamp(p.window.end), "basis": p.basis}
-            for p in grant.parts
-        ],
-        "withheld": [
-            {"from": stamp(w.window.start), "to": stamp(w.window.end), "code": w.code}
-            for w in grant.withheld
-        ],
-    }
 
 
 def _answer(value: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
