@@ -4,7 +4,7 @@
     Line        one bare socket, prepared bytes: next to nothing of the time is the client's
 
 A token is fetched and the meter points are looked up by the project's own client beforehand; what
-is timed is a question that stands ready and its whole answer.
+is timed is a question that stands ready, its proof made, and its whole answer.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ _LENGTH = b"\r\ncontent-length: "
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question, ready for either client."""
+    """One question, for either client. Its proof counts once, so each asking has a fresh one."""
 
     path: str
-    headers: dict[str, str]
-    raw: bytes
+    client: Client | None = None
 
-    @classmethod
-    def of(cls, path: str, token: str) -> Request:
-        """Return the question of ``path`` under ``token``."""
-        said = f"Bearer {token}"
-        raw = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {said}\r\n\r\n"
-        return cls(path, {"Authorization": said}, raw.encode())
+    def headers(self) -> dict[str, str]:
+        """Return the headers of one asking."""
+        if self.client is None:
+            return {}
+        return self.client.headers("GET", self.path.partition("?")[0])
+
+    def raw(self) -> bytes:
+        """Return the bytes of one asking."""
+        said = "".join(f"{name}: {value}\r\n" for name, value in self.headers().items())
+        return f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{said}\r\n".encode()
 
 
 class Standard:
@@ -46,8 +49,9 @@ class Standard:
 
     def timed(self, request: Request) -> float:
         """Return the milliseconds from asking to the last byte of the answer."""
+        headers = request.headers()
         began = perf_counter()
-        self._http.request("GET", request.path, headers=request.headers)
+        self._http.request("GET", request.path, headers=headers)
         answer = self._http.getresponse()
         body = answer.read()
         taken = (perf_counter() - began) * 1e3
@@ -71,7 +75,10 @@ class Line:
 
     def ask(self, request: Request) -> memoryview:
         """Return the body that answers ``request``; valid until the next question."""
-        self._socket.sendall(request.raw)
+        return self._ask(request.raw())
+
+    def _ask(self, raw: bytes) -> memoryview:
+        self._socket.sendall(raw)
         got, whole, head = 0, _BUFFER, 0
         while got < whole:
             size = self._socket.recv_into(self._view[got:])
@@ -86,8 +93,9 @@ class Line:
 
     def timed(self, request: Request) -> float:
         """Return the milliseconds from the first byte asked to the last one answered."""
+        raw = request.raw()
         began = perf_counter()
-        self.ask(request)
+        self._ask(raw)
         return (perf_counter() - began) * 1e3
 
     def close(self) -> None:
@@ -120,6 +128,5 @@ class Questions:
         ]
 
     def requests(self) -> list[Request]:
-        """Return each question, with a token that is good for minutes."""
-        token = self._client._bearer()
-        return [Request.of(path, token) for path in self._paths]
+        """Return each question; proofs are made as it is asked, outside what is timed."""
+        return [Request(path, self._client) for path in self._paths]

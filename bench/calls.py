@@ -10,17 +10,20 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import httpx
+from joserfc.jwk import OKPKey
 
 from bench.figures import Figure, Skipped
 from bench.world import World, build
-from service.app import SECRET, create_app
+from service import dpop
+from service.app import create_app
 from service.issuers import Issuer
+from service.signing import SECRET
 from store import wiring
 from store.ports import Kek, Objects, Range
 from store.reads import moment_of
@@ -176,22 +179,32 @@ def _count(world: World) -> tuple[Counts, list[Counts], list[Counts]]:
     ):
         app = create_app(store)
         issuer = Issuer.from_seed(world.settings.public_url, store.keys.secret(SECRET))
-        token = issuer.issue(world.client["client_id"], store.clock.now())
+        key, now = OKPKey.generate_key("Ed25519"), store.clock.now
+        token = issuer.issue(world.client["client_id"], now(), {"jkt": key.thumbprint()})
+
+        async def prove(request: httpx.Request) -> None:
+            url = str(request.url).partition("?")[0]
+            proof = dpop.make(key, "EdDSA", request.method, url, now(), token)
+            request.headers.update({"authorization": f"DPoP {token}", "dpop": proof})
+
         start = counts.taken()
-        cold, warm = asyncio.run(_asked(app, token, world, counts))
+        cold, warm = asyncio.run(_asked(app, prove, world, counts))
     return start, cold, warm
 
 
 async def _asked(
-    app: FastAPI, token: str, world: World, counts: Counts
+    app: FastAPI,
+    prove: Callable[[httpx.Request], Awaitable[None]],
+    world: World,
+    counts: Counts,
 ) -> tuple[list[Counts], list[Counts]]:
     cold: list[Counts] = []
     warm: list[Counts] = []
     start, end = (moment_of(at).isoformat() for at in (world.window.start, world.window.end))
     question = {"srv": "4.8.1", "from": start, "to": end}
-    transport, held = httpx.ASGITransport(app), {"authorization": f"Bearer {token}"}
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
-        transport=transport, base_url=world.settings.public_url, headers=held
+        transport=transport, base_url=world.settings.public_url, event_hooks={"request": [prove]}
     ) as http:
         for mpxn in world.asked[:SEPARATE]:
             found = await http.post("/v1/meter-points/lookup", json={"mpxn": mpxn.text})

@@ -17,14 +17,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import openapi, telemetry
+from service import openapi, openapi_consents, telemetry
+from service.arriving import Arriving
+from service.consents import Consents
 from service.desk import Desk, NotedRefusalError
 from service.door import Door
 from service.identity import Guard
-from service.issuers import Issuer
 from service.oauth import OAuth
+from service.others import load
 from service.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from service.routes import Reads
+from service.signing import Signing
 from service.telemetry import METRICS_TYPE, Telemetry
 from store.wiring import Settings, open_store
 
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Request], Awaitable[Response]]
 _JSON = "application/json"
-SECRET = "token-signing"  # noqa: S105 - the name of a secret
 
 
 class Bare(APIRoute):
@@ -52,9 +54,13 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
         closing: Closed when the application shuts down.
     """
     watch, desk = Telemetry(), Desk(store)
-    issuer = Issuer.from_seed(store.settings.public_url, store.keys.secret(SECRET))
-    guard = Guard(issuer.url, issuer.audience, issuer.public_keys())
-    reads, oauth = Reads(store, desk, guard, watch), OAuth(issuer, desk, store.clock)
+    settings, signing = store.settings, Signing(store)
+    arriving = Arriving(settings.public_url, settings.proxies)
+    others = load(settings.issuers, store.clock, signing.url)
+    guard = Guard({signing.url: signing, **others})
+    reads = Reads(store, desk, guard, arriving, watch)
+    consents = Consents(store, desk, guard, arriving)
+    oauth = OAuth(signing, desk, arriving, store.clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -85,13 +91,19 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
             response_model=None,
         )
 
-    locked: dict[str, Any] = {"security": [{"bearer": []}]}
+    locked: dict[str, Any] = {"security": [{"dpop": []}]}
     # The address asked most stands first: routes are tried in order.
     add("GET", "/v1/meter-points/{meter_point}/reads", reads.reads, openapi.READS | locked)
     add("GET", "/v1/meter-points/{meter_point}/coverage", reads.coverage, openapi.COVERAGE | locked)
     add("POST", "/v1/meter-points/lookup", reads.lookup, openapi.LOOKUP | locked)
     add("POST", "/v1/decisions", reads.decisions, openapi.DECISIONS | locked)
+    add("POST", "/v1/consents", consents.request_consent, openapi_consents.REQUEST | locked)
+    add("GET", "/v1/consents/{consent}", consents.consent, openapi_consents.SEE | locked)
+    for verb, handler in consents.steps().items():
+        said = openapi_consents.STEPS[verb]
+        add("POST", f"/v1/consents/{{consent}}/{verb}", handler, said | locked)
     add("POST", "/oauth2/token", oauth.token, openapi.TOKEN)
+    add("POST", "/oauth2/revoke", oauth.revoke, openapi.REVOKE)
     add("GET", "/oauth2/jwks", oauth.jwks, {})
     add("GET", "/.well-known/oauth-authorization-server", oauth.metadata, {})
     add("GET", "/healthz", _alive, {})

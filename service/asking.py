@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.shapes.totals import Calendar, zone
-from store.access import Question
 from store.errors import InputError
+from store.grants import Question
 from store.grounds import Party
 from store.policy import GRANULARITIES
 from store.reads import LONDON, Mpxn, Register, Window, half_hour_of, moment_of

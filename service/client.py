@@ -3,8 +3,9 @@
     client.json   {"client_id", "service", "issuer", "key"}: see `store.credentials`
 
 Authlib makes the assertion (RFC 7523) with the issuer string as its audience; its own default is
-the token endpoint, which the service refuses. A token is fetched once and used until shortly before
-it ends. An MPXN goes in a body alone, never in an address.
+the token endpoint, which the service refuses. A token is fetched once, bound to a key that lives as
+long as this object and is never written down, and used until shortly before it ends; each request
+carries a fresh proof of that key (RFC 9449). An MPXN goes in a body alone, never in an address.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
+from service import dpop
+from service.jose import EDDSA
 from store.errors import InputError, MeterkeepError, RefusedError
 from store.local import SystemClock
 from store.reads import Mpxn
@@ -73,6 +76,7 @@ class Client:
     ) -> None:
         self._id, self._issuer, self._now = client_id, issuer, now
         self._key = OKPKey.import_key(dict(key))
+        self._bound = OKPKey.generate_key("Ed25519")
         self._http = httpx.Client(base_url=service, timeout=PATIENCE, transport=transport)
         self._token, self._ends = "", 0.0
 
@@ -135,7 +139,7 @@ class Client:
         return self._ask("POST", "/v1/decisions", json=body)
 
     def _ask(self, method: str, path: str, accept: str = "application/json", **more: Any) -> Told:
-        headers = {"authorization": f"Bearer {self._bearer()}", "accept": accept}
+        headers = self.headers(method, path) | {"accept": accept}
         answer = self._send(method, path, headers=headers, **more)
         if not answer.is_success:
             raise _error_of(answer)
@@ -146,10 +150,20 @@ class Client:
             answer.headers.get("meterkeep-log-entry"),
         )
 
-    def _bearer(self) -> str:
+    def headers(self, method: str, path: str) -> dict[str, str]:
+        """Return what one request has to carry: the token and a proof, good for a minute and once.
+
+        Args:
+            method: GET or POST.
+            path: Of the service, without query.
+        """
         if self._now() >= self._ends - _SPARE:
             self._token, self._ends = self._fetch()
-        return self._token
+        proof = self._proof(method, path, self._token)
+        return {"authorization": f"DPoP {self._token}", "dpop": proof}
+
+    def _proof(self, method: str, path: str, token: str = "") -> str:
+        return dpop.make(self._bound, EDDSA, method, self._issuer + path, self._now(), token)
 
     def _fetch(self) -> tuple[str, float]:
         # Made anew each time: Authlib leaves the first assertion's jti in the claims it is given.
@@ -162,7 +176,8 @@ class Client:
         )
         proof = ClientAuth(self._id, self._key, method)
         body = proof.prepare("POST", "", _FORM, "grant_type=client_credentials")[2]
-        answer = self._send("POST", "/oauth2/token", content=body, headers=_FORM)
+        headers = _FORM | {"dpop": self._proof("POST", "/oauth2/token")}
+        answer = self._send("POST", "/oauth2/token", content=body, headers=headers)
         try:
             said = answer.json()
             if answer.is_success:

@@ -114,11 +114,11 @@ def decide(
         told = service.decide(meter_point(mpxn, mpxn_file), question).value()
     if as_json:
         sys.stdout.write(orjson.dumps(told).decode() + "\n")
+    else:
+        for line in _explained(told):
+            sys.stdout.write(line + "\n")
     if not told["allowed"]:
         raise RefusedError(told["detail"], code=told["code"])
-    if not as_json:
-        for line in _allowed(told):
-            sys.stdout.write(line + "\n")
 
 
 @party_app.command("add")
@@ -166,9 +166,15 @@ def _stamp(text: str) -> str:
     return moment_of(moment(text)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _allowed(told: Mapping[str, Any]) -> list[str]:
-    lines = [f"allowed as {told['role']}, {told['granularity']}: {', '.join(told['registers'])}"]
-    lines += [f"  {part['from']} .. {part['to']}  {part['basis']}" for part in told["parts"]]
+def _explained(told: Mapping[str, Any]) -> list[str]:
+    if told["allowed"]:
+        first = f"allowed as {told['role']}, {told['granularity']}: {', '.join(told['registers'])}"
+    else:
+        first = "refused" + ("; with --partial this would be answered:" if told["parts"] else "")
+    lines = [first]
+    for part in told["parts"]:
+        rests_on = part.get("consent") or f"premises {part['premises']}, entry {part['entry']}"
+        lines.append(f"  {part['from']} .. {part['to']}  {part['basis']} {rests_on}")
     lines += [
         f"  {kept['from']} .. {kept['to']}  withheld: {kept['code']}" for kept in told["withheld"]
     ]

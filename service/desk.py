@@ -1,6 +1,7 @@
 """The desk: who asks, may they, and what do they get. Between the routes and the store.
 
     1  party      a principal's roles, as they are at this moment      401 where it is known no more
+                  or its token was revoked
     2  facts      one snapshot: registrations, tenancies, consents
     3  decision   a Grant, or a refusal whose leaf is durable before anybody hears of it
     4  answer     the store's: its leaf durable, then rows
@@ -11,15 +12,17 @@ SQLite is asked in line, its microseconds cost less than a thread would; Postgre
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 
 from service.jose import BadTokenError
-from store.access import Grant, Question, Refused, decide
-from store.errors import RefusedError
+from store.access import decide
+from store.errors import InputError, RefusedError
+from store.grants import Grant, Question, Refused
 from store.log import Entry, Kind
-from store.once import first_use
+from store.once import Use, first
 from store.reads import moment_of
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from service.identity import Principal
     from store.facts import Client
     from store.grounds import Grounds, Party
-    from store.reads import Mpxn
     from store.wiring import Store
 
 _P = ParamSpec("_P")
@@ -40,11 +42,13 @@ class NotedRefusalError(RefusedError):
 
     Attributes:
         entry: Id of its log entry, hex.
+        refused: The decision, where one was made.
     """
 
-    def __init__(self, refused: Refused, entry: str) -> None:
+    def __init__(self, refused: RefusedError, entry: str) -> None:
         super().__init__(str(refused), code=refused.code)
         self.entry = entry
+        self.refused = refused if isinstance(refused, Refused) else None
 
 
 class Desk:
@@ -59,7 +63,7 @@ class Desk:
 
     async def party(self, principal: Principal) -> Party:
         """Return whom ``principal`` speaks for. Raises BadTokenError where it is known no more."""
-        return await self._aside(self._party, principal.client_id)
+        return await self._aside(self._party, principal)
 
     async def grant(self, principal: Principal, handle: str, asked: Asked, verb: str) -> Grant:
         """Return the permission to answer ``asked`` of the meter point behind ``handle``.
@@ -77,8 +81,7 @@ class Desk:
             NotedRefusalError: It may not, and the leaf that says so is durable.
             CatalogueError: The leaf could not be made durable.
         """
-        mpxn = self._store.keys.unhandle(handle, principal.client_id)
-        question, grounds = await self._aside(self._grounds, principal.client_id, mpxn, asked)
+        question, grounds = await self._aside(self._grounds, principal, handle, asked)
         try:
             return decide(question, grounds, self._store.policy, self._store.clock.now())
         except Refused as refused:
@@ -89,54 +92,83 @@ class Desk:
                     question.party.code,
                     refused.code,
                     self._store.policy.digest,
-                    _telling(question, grounds),
-                )
+                    _telling(question, grounds, refused),
+                ),
+                principal.use,
             )
             raise NotedRefusalError(refused, entry.hex()) from None
 
-    async def refusal(self, action: str, party: Party) -> NotedRefusalError:
+    async def refusal(self, action: str, party: Party, principal: Principal) -> NotedRefusalError:
         """Return the refusal of a party none of whose roles may read, its leaf durable."""
         refused, policy = Refused("srv_not_permitted_for_role"), self._store.policy.digest
         entry = Entry(Kind.DENIED, action, party.code, refused.code, policy)
-        return NotedRefusalError(refused, (await self._store.log.write_async(entry)).hex())
+        written = await self._store.log.write_async(entry, principal.use)
+        return NotedRefusalError(refused, written.hex())
 
-    async def note_allowed(self, grant: Grant) -> str:
+    async def note_allowed(self, grant: Grant, principal: Principal) -> str:
         """Make the leaf of a decision that was asked for without data; returns its entry id."""
-        detail = {"role": grant.role, "rests_on": [part.entry.hex() for part in grant.parts]}
+        detail = {
+            "role": grant.role,
+            "reasons": list(grant.reasons),
+            "rests_on": [part.entry.hex() for part in grant.parts],
+        }
         entry = Entry(
             Kind.OUTCOME, f"decide {grant.srv}", grant.party, "allow", grant.policy, detail
         )
-        return (await self._store.log.write_async(entry)).hex()
+        return (await self._store.log.write_async(entry, principal.use)).hex()
 
-    async def once(self, issuer: str, jti: str, expires: float) -> bool:
-        """Return whether ``jti`` of ``issuer`` is seen for the first time, on any worker.
+    async def once(self, *uses: Use) -> bool:
+        """Return whether each of ``uses`` is the first, on any worker.
 
         Durable before it says True: an assertion does not count again after a restart.
         """
         # On a thread even for SQLite: a writer may have to wait for an ingest's turn to end.
-        return await anyio.to_thread.run_sync(self._once, issuer, jti, expires)
+        return await anyio.to_thread.run_sync(self._once, *uses)
+
+    async def spend(self, principal: Principal) -> None:
+        """Use up the proof of a request that has no leaf of its own.
+
+        Raises:
+            InputError: It was used before (``used_before``).
+        """
+        if principal.use is not None and not await self.once(principal.use):
+            raise InputError("this was used before: make a new one", code="used_before")
+
+    async def revoke(self, party: str, revoked: Use) -> None:
+        """State that a token counts no more; holds on the next request of every worker."""
+        with suppress(InputError):  # revoked before: it stays so
+            await self._store.log.write_async(Entry(Kind.FACT, "token revoke", party), revoked)
 
     async def ready(self) -> None:
         """Return where answers can be given. Raises CatalogueError or KekError where not."""
         await self._aside(self._ready)
 
-    def _party(self, code: str) -> Party:
+    def _party(self, principal: Principal) -> Party:
+        code = self._code(principal)
         with self._store.database.hot_read() as connection:
-            party = self._store.facts.party(connection, code)
-        if party is None:
-            raise BadTokenError(_GONE)
-        return party
+            revoked = principal.revoked.noted(connection)
+            return _standing(revoked, self._store.facts.party(connection, code))
 
-    def _grounds(self, code: str, mpxn: Mpxn, asked: Asked) -> tuple[Question, Grounds]:
+    def _grounds(self, principal: Principal, handle: str, asked: Asked) -> tuple[Question, Grounds]:
+        code = self._code(principal)
+        mpxn = self._store.keys.unhandle(handle, code)
         with self._store.database.hot_read() as connection:
-            party = self._store.facts.party(connection, code)
-            if party is None:
-                raise BadTokenError(_GONE)
+            revoked = principal.revoked.noted(connection)
+            party = _standing(revoked, self._store.facts.party(connection, code))
             return asked.by(party, mpxn), self._store.facts.grounds(connection, mpxn, code)
 
-    def _once(self, issuer: str, jti: str, expires: float) -> bool:
+    def _code(self, principal: Principal) -> str:
+        """Return the code of the party that a principal stands for; a name never changes hands."""
+        if principal.name is None:
+            return principal.client_id
+        try:
+            return self._store.facts.party_named(principal.name)
+        except InputError:
+            raise BadTokenError(_GONE) from None
+
+    def _once(self, *uses: Use) -> bool:
         with self._store.database.hot_write() as connection:
-            return first_use(connection, issuer, jti, expires)
+            return first(connection, *uses)
 
     def _ready(self) -> None:
         with self._store.database.hot_read() as connection:
@@ -148,7 +180,16 @@ class Desk:
         return await anyio.to_thread.run_sync(lambda: work(*arguments, **named))
 
 
-def _telling(question: Question, grounds: Grounds) -> dict[str, Any]:
+def _standing(revoked: bool, party: Party | None) -> Party:
+    """Return the party, in the snapshot of what it asks, unless its token was revoked."""
+    if revoked:
+        raise BadTokenError("the token is refused: it was revoked")
+    if party is None:
+        raise BadTokenError(_GONE)
+    return party
+
+
+def _telling(question: Question, grounds: Grounds, refused: Refused) -> dict[str, Any]:
     """Return what a refusal's detail keeps: whose reads were asked for, and what exactly."""
     touched = [t.subject for t in grounds.tenancies if t.window.meet(question.window)]
     return {
@@ -157,5 +198,6 @@ def _telling(question: Question, grounds: Grounds) -> dict[str, Any]:
         "granularity": question.granularity,
         "registers": [register.word for register in question.registers],
         "role": question.role,
+        "reasons": list(refused.reasons),
         "subjects": [subject.hex() for subject in touched if subject is not None],
     }

@@ -1,89 +1,192 @@
-"""Who asks: a bearer's access token (RFC 9068) becomes a principal, or nothing does.
+"""Who asks: an access token (RFC 9068) and what it is bound to become a principal, or nothing does.
 
-    typ at+jwt · alg EdDSA · iss, aud equal as strings · exp within 300 s of iat · client_id, jti
+    token   typ at+jwt · iss one of ours · aud equal as a string · exp within 300 s of iat · jti
+    cnf     {"jkt"}       sent as `Authorization: DPoP`, with a proof by that key       (RFC 9449)
+            {"x5t#S256"}  sent as `Authorization: Bearer`, over that certificate        (RFC 8705)
 
-The core is pure: token and time in, principal out. What a principal may see is decided elsewhere,
-from facts of the moment; a token carries no role, so that taking one away holds at once.
+A token that is bound to nothing, or sent another way than it is bound, is worth nothing: whoever
+finds one in a log has found a string. One guard for our own issuer and for others: an issuer gives
+keys, an audience, algorithms, and says whom a client of it stands for.
+
+What a principal may see is decided elsewhere, from facts of the moment; a token carries no role, so
+that taking one away holds at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import NoReturn, Protocol
 
-from joserfc.jwk import OKPKey
-
-from service.jose import BadTokenError, parse, second, word
+from service import dpop
+from service.dpop import SKEW
+from service.jose import BadTokenError, Claims, Key, parse, second, word
+from store.once import Use
 
 LIFE = 300  # seconds, the longest that an access token may live
-SKEW = 5  # seconds that another machine's clock may be ahead
 TYPES = ("at+jwt",)
-_SCHEME = "bearer "
+THUMBPRINT = "jkt"
+CERTIFICATE = "x5t#S256"
+_SCHEMES = {"dpop": THUMBPRINT, "bearer": CERTIFICATE}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What of a request tells who sent it.
+
+    Attributes:
+        method: The request's method.
+        url: Its address as callers know it, without query; never by ``Host``.
+        authorization: Every ``Authorization`` header.
+        proofs: Every ``DPoP`` header.
+        certificate: SHA-256 in base64url of the certificate that a trusted proxy saw, or None.
+    """
+
+    method: str
+    url: str
+    authorization: tuple[str, ...] = field(default=(), repr=False)
+    proofs: tuple[str, ...] = field(default=(), repr=False)
+    certificate: str | None = None
+
+    def proof(self, now: float, token: str | None = None) -> dpop.Proof:
+        """Return what its one proof of possession shows. Raises BadProofError."""
+        if len(self.proofs) != 1:
+            raise dpop.BadProofError("send one proof of possession: the header `DPoP` (RFC 9449)")
+        return dpop.check(self.proofs[0], self.method, self.url, now, token)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who proved to be a registered client.
+    """Somebody who proved to be a client of an issuer.
 
     Attributes:
-        client_id: The party's code.
+        client_id: The client; for our own issuer the party's code.
         jti: This token's own name.
         expires: When the token ends, seconds since 1970.
+        issuer: Who issued the token.
+        name: The party's name, for a client of another issuer; None for our own.
+        use: What this request must be the first to use; None where the connection is the proof.
     """
 
     client_id: str
     jti: str
     expires: int
+    issuer: str = ""
+    name: str | None = None
+    use: Use | None = field(default=None, repr=False)
+
+    @property
+    def revoked(self) -> Use:
+        """What is noted where the token was revoked: by issuer and number, never by its bytes."""
+        return revocation(self.issuer, self.jti, self.expires)
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """Accepts the access tokens of one issuer for one audience.
+class Trusted(Protocol):
+    """An issuer whose tokens count."""
 
-    Attributes:
-        issuer: What ``iss`` must be, to the letter.
-        audience: What ``aud`` must be, to the letter: a string, never a list.
-        keys: The issuer's public keys by ``kid``.
-    """
+    @property
+    def audience(self) -> str:
+        """What ``aud`` must be, to the letter: a string, never a list."""
 
-    issuer: str
-    audience: str
-    keys: Mapping[str, OKPKey]
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Which algorithms it signs with."""
 
-    def principal(self, authorization: str | None, now: float) -> Principal:
-        """Return who sent the request with this ``Authorization`` header.
+    async def key(self, kid: str, now: float) -> Key | None:
+        """Return its public key of that name, if it stands at ``now``."""
+
+    def name(self, client_id: str) -> str | None:
+        """Return the name of the party that a client stands for; None where it is its code.
 
         Raises:
-            BadTokenError: No bearer token, or one that proves nothing at ``now``; code
-                ``token_missing`` or ``invalid_token``.
+            BadTokenError: It stands for nobody.
         """
-        if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
-            raise BadTokenError(
-                "send an access token: `Authorization: Bearer ..` (POST /oauth2/token gives one)",
-                code="token_missing",
-            )
-        return self.check(authorization[len(_SCHEME) :], now)
 
-    def check(self, token: str, now: float) -> Principal:
-        """Return whom ``token`` stands for. Raises BadTokenError (see `principal`)."""
+
+class Guard:
+    """Accepts the access tokens of issuers that are known by name."""
+
+    def __init__(self, issuers: Mapping[str, Trusted]) -> None:
+        self._issuers = dict(issuers)
+
+    async def principal(self, sent: Sent, now: float) -> Principal:
+        """Return who sent a request.
+
+        Raises:
+            BadTokenError: No token (``token_missing``), or none that proves anything at ``now``
+                (``invalid_token``), or no proof of the key it is bound to
+                (``invalid_dpop_proof``).
+        """
+        binding, token = _offered(sent)
         signed = parse(token, TYPES)
-        claims = signed.believed(self.keys.get(signed.kid))
-        if claims.get("iss") != self.issuer or claims.get("aud") != self.audience:
-            _refuse("it was issued by or for somebody else")
-        issued, expires = second(claims, "iat"), second(claims, "exp")
-        if "nbf" in claims and second(claims, "nbf") > now + SKEW:
-            _refuse("it is not valid yet")
-        if issued > now + SKEW:
-            _refuse("it was issued in the future")
-        if not 0 < expires - issued <= LIFE:
-            _refuse("it lives longer than five minutes")
-        if now >= expires:
-            _refuse("it has expired")
-        client = word(claims, "client_id")
+        issuer = signed.unbelieved.get("iss")
+        trusted = self._issuers.get(issuer) if isinstance(issuer, str) else None
+        if trusted is None or not isinstance(issuer, str):
+            _refuse("it was issued by somebody else")
+        if signed.algorithm not in trusted.algorithms:
+            _refuse("its issuer does not sign so")
+        claims = signed.believed(await trusted.key(signed.kid, now))
+        if claims.get("aud") != trusted.audience:
+            _refuse("it was issued for somebody else")
+        expires = _alive(claims, now)
+        client, number = word(claims, "client_id"), word(claims, "jti")
         if claims.get("sub") != client:
             _refuse("its subject is not its client")
-        return Principal(client, word(claims, "jti"), expires)
+        use = _bound(claims, binding, sent, token, now)
+        return Principal(client, number, expires, issuer, trusted.name(client), use)
+
+
+def revocation(issuer: str, jti: str, expires: float) -> Use:
+    """Return what is noted where a token was revoked."""
+    return Use.of("revoked", issuer, jti, expires + SKEW)
+
+
+def _offered(sent: Sent) -> tuple[str, str]:
+    """Return how the token that was sent must be bound, and the token."""
+    if len(sent.authorization) == 1:
+        scheme, _, token = sent.authorization[0].partition(" ")
+        binding = _SCHEMES.get(scheme.lower())
+        if binding is not None:
+            return binding, token
+    raise BadTokenError(
+        "send an access token: `Authorization: DPoP ..` and a proof of possession in `DPoP` "
+        "(POST /oauth2/token gives one)",
+        code="token_missing",
+    )
+
+
+def _alive(claims: Claims, now: float) -> int:
+    issued, expires = second(claims, "iat"), second(claims, "exp")
+    if "nbf" in claims and second(claims, "nbf") > now + SKEW:
+        _refuse("it is not valid yet")
+    if issued > now + SKEW:
+        _refuse("it was issued in the future")
+    if not 0 < expires - issued <= LIFE:
+        _refuse("it lives longer than five minutes")
+    if now >= expires:
+        _refuse("it has expired")
+    return expires
+
+
+def _bound(claims: Claims, binding: str, sent: Sent, token: str, now: float) -> Use | None:
+    """See that the sender holds what the token is bound to: one check for both ways."""
+    cnf = claims.get("cnf")
+    if not isinstance(cnf, dict) or cnf.keys() != {binding}:
+        _refuse("it is not bound to its sender in the way it was sent")
+    if binding == THUMBPRINT:
+        proof = sent.proof(now, token)
+        held, use = proof.thumbprint, proof.use
+    else:
+        held, use = sent.certificate or "", None
+    bound = cnf[binding]
+    if (
+        not isinstance(bound, str)
+        or not held
+        or not compare_digest(bound.encode(errors="replace"), held.encode())
+    ):
+        _refuse("it is bound to another sender")
+    return use
 
 
 def _refuse(what: str) -> NoReturn:

@@ -28,12 +28,14 @@ _PROBLEM_EXAMPLE = {
     "code": "consent_missing",
 }
 _PROBLEMS = {
-    401: "Who asks is not known: `token_missing`, `invalid_token`.",
+    401: "Who asks is not known: `token_missing`, `invalid_token`, "
+    "`invalid_dpop_proof`, `used_before`.",
     403: "Refused by a decision; `code` says why: `not_registered`, `consent_missing`, "
     "`consent_expired`, `consent_withdrawn`, `reminder_lapsed`, `outside_consent_window`, "
     "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`.",
     404: "This `mp_` was not issued to you: `unknown_meter_point`.",
     406: "None of the shapes is acceptable: `not_acceptable`.",
+    409: "The consent is in another state: `consent_state`.",
     410: "The customer was erased: `erased`.",
     413: "The body is too large: `body_too_large`.",
     415: "Send JSON: `not_json`.",
@@ -221,20 +223,56 @@ DECISIONS: Final[Document] = {
             "role": "OU",
             "registers": ["active_import"],
             "granularity": "P1D",
+            "rules": ["consent.covers"],
             "parts": [
                 {
                     "from": "2025-03-01T00:00:00Z",
                     "to": "2025-04-01T00:00:00Z",
                     "basis": "consent",
+                    "consent": "c_7bb79a106d40c9f4",
+                    "entry": "2a0069a1400af16b4163b07c7fef18e2",
                 }
             ],
             "withheld": [],
         },
-        refused={"allowed": False, "code": "consent_missing", "detail": "no consent of .."},
+        refused={
+            "allowed": False,
+            "code": "consent_missing",
+            "detail": "no consent of ..",
+            "rules": ["consent_missing.state"],
+            "parts": [],
+            "withheld": [
+                {
+                    "from": "2025-03-01T00:00:00Z",
+                    "to": "2025-04-01T00:00:00Z",
+                    "code": "consent_missing",
+                }
+            ],
+        },
     )
     | problems(401, 404, 413, 415, 422, 503),
 }
+_REFUSED: Final[Document] = {
+    status: {
+        "description": "RFC 6749, section 5.2",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {"error": error, "error_description": ".."},
+            }
+        },
+    }
+    for status, error in (("400", "invalid_request"), ("401", "invalid_client"))
+}
 TOKEN: Final[Document] = {
+    "parameters": [
+        {
+            "name": "DPoP",
+            "in": "header",
+            "description": "A proof of possession (RFC 9449): the token is bound to its key",
+            "schema": {"type": "string"},
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -255,28 +293,38 @@ TOKEN: Final[Document] = {
         "An access token",
         token={
             "access_token": "eyJ0eXAiOiJhdCtqd3QifQ..",
-            "token_type": "Bearer",
+            "token_type": "DPoP",
             "expires_in": 300,
         },
     )
-    | {
-        status: {
-            "description": "RFC 6749, section 5.2",
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {"error": error, "error_description": ".."},
-                }
-            },
-        }
-        for status, error in (("400", "invalid_request"), ("401", "invalid_client"))
+    | _REFUSED,
+}
+REVOKE: Final[Document] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "required": ["token", "client_assertion_type", "client_assertion"],
+                },
+                "example": {
+                    "token": "eyJ0eXAiOiJhdCtqd3QifQ..",
+                    "client_assertion_type": ASSERTION_TYPE,
+                    "client_assertion": "eyJhbGciOiJFZERTQSJ9..",
+                },
+            }
+        },
     },
+    "responses": {"200": {"description": "It counts no more, or never did"}} | _REFUSED,
 }
 SECURITY_SCHEME: Final[Document] = {
-    "bearer": {
+    "dpop": {
         "type": "http",
-        "scheme": "bearer",
+        "scheme": "dpop",
         "bearerFormat": "at+jwt",
-        "description": "An access token of POST /oauth2/token; it lives five minutes.",
+        "description": "An access token of POST /oauth2/token, or of an issuer that is known here; "
+        "it lives five minutes. With each request goes a fresh proof of possession in the header "
+        "`DPoP` (RFC 9449).",
     }
 }

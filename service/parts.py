@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from store.reads import Register, Series, Window
 
 if TYPE_CHECKING:
-    from store.access import Grant
+    from store.grants import Grant
 
 
 def allowed_windows(grant: Grant) -> list[Window]:

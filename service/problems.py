@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from service.dpop import challenge
 from service.jose import BadTokenError
 from store.errors import (
     CatalogueError,
@@ -37,6 +38,7 @@ _TITLES = {
     404: "Not found",
     405: "Not a method of this address",
     406: "No such shape",
+    409: "Not in this state",
     410: "Erased",
     413: "Too large",
     415: "Not a media type of this address",
@@ -58,11 +60,21 @@ _STATUS: dict[type[MeterkeepError], int] = {  # what is not here is a fault of o
 }
 _STATUS_OF_CODE = {
     "erased": 410,
+    "used_before": 401,
     "unknown_meter_point": 404,
+    "unknown_consent": 404,
+    "consent_state": 409,
     "not_acceptable": 406,
     "body_too_large": 413,
     "not_json": 415,
     "header_too_large": 431,
+}
+
+
+_CHALLENGES = {
+    "invalid_token": "invalid_token",
+    "invalid_dpop_proof": "invalid_dpop_proof",
+    "used_before": "invalid_dpop_proof",
 }
 
 
@@ -96,9 +108,8 @@ class Problem:
     def headers(self) -> dict[str, str]:
         """Return the headers that belong to this status, names in lower case."""
         headers = {"cache-control": "no-store"}
-        if self.status == 401:  # noqa: PLR2004 - RFC 6750, section 3
-            known = self.code != "token_missing"
-            headers["www-authenticate"] = 'Bearer error="invalid_token"' if known else "Bearer"
+        if self.status == 401:  # noqa: PLR2004 - RFC 9449, section 7.1
+            headers["www-authenticate"] = challenge(_CHALLENGES.get(self.code))
         if self.status == 503:  # noqa: PLR2004 - RFC 9110, 15.6.4
             headers["retry-after"] = str(RETRY_AFTER)
         return headers

@@ -18,21 +18,23 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service import decisions
 from service.asking import COVERAGE, READS, Asked, parse
 from service.bodies import json_of, words_of
 from service.desk import NotedRefusalError
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
-from service.shapes.reply import Reply, in_words, stamp
+from service.shapes.reply import Reply, in_words
 from store.errors import InputError
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
+    from service.arriving import Arriving
     from service.desk import Desk
     from service.identity import Guard, Principal
     from service.telemetry import Telemetry
-    from store.access import Grant
+    from store.grants import Grant
     from store.readstore import Answer
     from store.wiring import Store
 
@@ -45,28 +47,32 @@ _DECISION = ("meter_point", *READS)
 class Reads:
     """Answers about meter points."""
 
-    def __init__(self, store: Store, desk: Desk, guard: Guard, telemetry: Telemetry) -> None:
+    def __init__(
+        self, store: Store, desk: Desk, guard: Guard, arriving: Arriving, telemetry: Telemetry
+    ) -> None:
         self._store, self._desk, self._guard = store, desk, guard
-        self._telemetry = telemetry
+        self._arriving, self._telemetry = arriving, telemetry
 
     async def lookup(self, request: Request) -> Response:
         """Give the caller its own name for a meter point; nothing is told of whether it exists."""
-        party = await self._desk.party(self._principal(request))
+        principal = await self._principal(request)
+        party = await self._desk.party(principal)
         value = await json_of(request, ("mpxn",))
         if not isinstance(value.get("mpxn"), str):
             raise InputError("`mpxn` is needed, as text", code="missing_parameter")
         mpxn = Mpxn.parse(value["mpxn"])
         if not any(role in party.roles for role, _ in self._store.policy.matrix):
-            raise await self._desk.refusal("lookup", party)
+            raise await self._desk.refusal("lookup", party, principal)
+        await self._desk.spend(principal)
         return _answer({"meter_point": self._store.keys.handle(mpxn, party.code)})
 
     async def reads(self, request: Request) -> Response:
         """Answer reads in the shape that the caller accepts."""
-        principal = self._principal(request)
+        principal = await self._principal(request)
         shape = SHAPES[chosen(request.headers.get("accept"))]
         handle, asked = request.path_params["meter_point"], parse(_words(request))
         grant = await self._desk.grant(principal, handle, asked, "read")
-        answer = await self._store.reads.read(grant)
+        answer = await self._store.reads.read(grant, principal.use)
         reply = _reply(handle, asked, grant, answer)
         body = shape.encode(reply)
         self._telemetry.released(sum(len(series.window) for series in reply.series))
@@ -74,16 +80,16 @@ class Reads:
 
     async def coverage(self, request: Request) -> Response:
         """Answer which half-hours there are, from the states alone: no energy is opened."""
-        principal = self._principal(request)
+        principal = await self._principal(request)
         handle, asked = request.path_params["meter_point"], parse(_words(request), COVERAGE)
         grant = await self._desk.grant(principal, handle, asked, "coverage")
-        answer = await self._store.reads.coverage(grant)
+        answer = await self._store.reads.coverage(grant, principal.use)
         body = json.encode_coverage(_reply(handle, asked, grant, answer))
         return Response(body, 200, _headers(answer, grant), json.MEDIA_TYPE)
 
     async def decisions(self, request: Request) -> Response:
         """Say whether a question would be answered, and on what; release nothing."""
-        principal = self._principal(request)
+        principal = await self._principal(request)
         value = await json_of(request, _DECISION)
         handle = value.pop("meter_point", None)
         if not isinstance(handle, str):
@@ -92,14 +98,12 @@ class Reads:
         try:
             grant = await self._desk.grant(principal, handle, asked, "decide")
         except NotedRefusalError as refusal:
-            told = {"allowed": False, "code": refusal.code, "detail": str(refusal)}
-            return _answer(told, {"meterkeep-log-entry": refusal.entry})
-        entry = await self._desk.note_allowed(grant)
-        return _answer(_decision(grant), {"meterkeep-log-entry": entry})
+            return _answer(decisions.refused(refusal), {"meterkeep-log-entry": refusal.entry})
+        entry = await self._desk.note_allowed(grant, principal)
+        return _answer(decisions.allowed(grant), {"meterkeep-log-entry": entry})
 
-    def _principal(self, request: Request) -> Principal:
-        header = request.headers.get("authorization")
-        return self._guard.principal(header, self._store.clock.now())
+    async def _principal(self, request: Request) -> Principal:
+        return await self._guard.principal(self._arriving.sent(request), self._store.clock.now())
 
 
 def _words(request: Request) -> dict[str, list[str]]:
@@ -134,23 +138,6 @@ def _headers(answer: Answer, grant: Grant) -> dict[str, str]:
     if grant.withheld:
         headers["meterkeep-withheld"] = in_words(grant.withheld)
     return headers
-
-
-def _decision(grant: Grant) -> dict[str, Any]:
-    return {
-        "allowed": True,
-        "role": grant.role,
-        "registers": [register.word for register in grant.registers],
-        "granularity": grant.granularity,
-        "parts": [
-            {"from": stamp(p.window.start), "to": stamp(p.window.end), "basis": p.basis}
-            for p in grant.parts
-        ],
-        "withheld": [
-            {"from": stamp(w.window.start), "to": stamp(w.window.end), "code": w.code}
-            for w in grant.withheld
-        ],
-    }
 
 
 def _answer(value: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import InputError
-from store.reads import Mpxn, half_hour_of, local_midnight
+from store.grounds import FOREVER
+from store.reads import Mpxn, Window, half_hour_of, local_midnight
 
 
 def moment(text: str) -> int:
@@ -27,6 +28,11 @@ def moment(text: str) -> int:
             "a time is a date (2026-01-31, midnight in London) or 2026-01-31T00:00:00Z",
             code="bad_time",
         ) from None
+
+
+def window(start: str, end: str | None) -> Window:
+    """Return the half-hours from ``start`` to ``end``, each as `moment` takes it; None: open."""
+    return Window(moment(start), FOREVER if end is None else moment(end))
 
 
 def meter_points(mpxn: str | None, file: Path | None) -> list[Mpxn]:

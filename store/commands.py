@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from store import coverage, fact_commands
+from store import coverage, fact_commands, policy_commands
 from store.asked import meter_points, say
 from store.errors import CommitConflictError, InputError
+from store.log import Entry, Kind
 from store.reads import Register, month_name
 from store.wiring import Settings, Store, initialise, open_store
 
@@ -17,6 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for prog
 MpxnFile = Annotated[
     Path | None, typer.Option("--mpxn-file", help="Meter points, one to a line.", dir_okay=False)
 ]
+ROTATED = ("token-signing",)
 keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
 
 
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("coverage")(coverage_)
     app.add_typer(keys_app, name="keys")
     fact_commands.register(app)
+    policy_commands.register(app)
 
 
 def init(as_json: AsJson = False) -> None:
@@ -104,6 +107,23 @@ def keys_list(as_json: AsJson = False) -> None:
         counts = store.keys.counts()
     text = "\n".join(f"{count:>10,}  {name}" for name, count in counts.items())
     say(text, counts, as_json=as_json)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    name: Annotated[str, typer.Argument(help="token-signing: the key that signs access tokens.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key for one purpose; what the old one signed counts until it has died."""
+    if name not in ROTATED:
+        raise InputError(f"keys that rotate: {', '.join(ROTATED)}", code="unknown_key")
+    with open_store(Settings.from_environment()) as store:
+        store.keys.secret(name)
+        # Its leaf first: a rotation that nobody can read of never happened.
+        store.log.write(Entry(Kind.OPERATE, "keys rotate", detail={"name": name}))
+        generation = store.keys.rotate(name)
+    said = {"name": name, "generation": generation}
+    say(f"{name} is at generation {generation}", said, as_json=as_json)
 
 
 @keys_app.command("erase")

@@ -69,6 +69,7 @@ class Consent:
         expires: Seconds since 1970; None where it does not.
         reminder_due: From then on it rests until the customer was reminded.
         state: ``granted``, ``withdrawn`` ..
+        attested: The party itself stated the customer's yes.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Consent:
     reminder_due: float | None
     state: str
     entry: bytes = field(repr=False)
+    attested: bool = False
 
 
 @dataclass(frozen=True, slots=True)

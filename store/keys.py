@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BUCKETS = 4_096
 BUCKET_LIFE = 300.0  # seconds a bucket key may be kept unwrapped
+MOST_GENERATIONS = 255  # of one secret
 MOST_BUCKETS = BUCKETS  # bucket keys kept at once
 _MPXN_WIDTH = 13  # bytes; a handle's length does not tell an MPRN's
 
@@ -88,6 +89,23 @@ class Keys:
         secret = envelope.unbind(self._kek.unwrap(wrapped, context), context)
         self._secrets[name, generation] = secret
         return secret
+
+    def generations(self, name: str) -> list[tuple[int, float]]:
+        """Return each generation of a secret that there is and when it was made, oldest first."""
+        with self._database.read() as connection:
+            return [(int(r[0]), float(r[1])) for r in _GENERATIONS.rows(connection, name=name)]
+
+    def rotate(self, name: str) -> int:
+        """Make the next generation of a secret; returns its number. Older ones stay.
+
+        Raises:
+            InputError: It has no first generation yet, or 255 of them (``not_rotatable``).
+        """
+        made = self.generations(name)
+        if not made or made[-1][0] >= MOST_GENERATIONS:
+            raise InputError("this secret cannot be rotated", code="not_rotatable")
+        self.secret(name, made[-1][0] + 1)
+        return made[-1][0] + 1
 
     def tag(self, mpxn: Mpxn) -> bytes:
         """Return the 32 bytes under which the catalogue knows ``mpxn``."""
@@ -220,4 +238,9 @@ _BUCKET = Prepared(
     select(_b.wrapped).where(
         _b.bucket == bindparam("bucket"), _b.generation == bindparam("generation")
     )
+)
+_GENERATIONS = Prepared(
+    select(tables.secrets.c.generation, tables.secrets.c.created)
+    .where(tables.secrets.c.name == bindparam("name"))
+    .order_by(tables.secrets.c.generation)
 )

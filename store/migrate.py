@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0001"
-KNOWN = ("0001",)
+CURRENT = "0003"
+KNOWN = ("0001", "0003")
+_BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 
 
 def check(connection: Connection) -> None:
@@ -41,8 +43,12 @@ def check(connection: Connection) -> None:
         raise StoreError("the store is older: run `meterkeep init` once", code="older_store")
 
 
-def upgrade(database: Database) -> None:
+def upgrade(database: Database, adopt: Callable[[Connection], None] | None = None) -> None:
     """Bring the catalogue to CURRENT; a catalogue that is there already stays as it is.
+
+    Args:
+        database: The catalogue's.
+        adopt: States anew, in the same transaction, the facts of a store older than 0003.
 
     Raises:
         NewerStoreError: A newer program made it.
@@ -50,6 +56,7 @@ def upgrade(database: Database) -> None:
     from alembic import command  # noqa: PLC0415 - 0.2 s that only `init` pays
     from alembic.config import Config  # noqa: PLC0415
 
+    older = False
     with database.read() as connection:
         try:
             check(connection)
@@ -58,7 +65,8 @@ def upgrade(database: Database) -> None:
         except NewerStoreError:
             raise
         except StoreError:
-            pass
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            older = found is not None and found < _BOUND
         else:
             return
     with database.write() as connection:
@@ -66,3 +74,5 @@ def upgrade(database: Database) -> None:
         config.set_main_option("script_location", str(resources.files("store") / "migrations"))
         config.attributes["connection"] = connection
         command.upgrade(config, CURRENT)
+        if older and adopt is not None:
+            adopt(connection)

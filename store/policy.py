@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from store.errors import InputError, StoreError
+from store.grants import SENTENCES
+from store.policy_matrix import generate, pairs
 from store.reads import Register
+from store.rules import Asked, Rules, unknown_codes
 
-_FILES = ("roles.csv", "services.toml", "bases.toml")
+_KINDS_OF_FILE = (".cedar", ".cedarschema", ".csv", ".toml")
 GRANULARITIES = ("PT30M", "P1D", "P1M")  # finest first
 PREMISES = ("domestic", "microbusiness", "nondomestic")
 BASES = ("registration", "opt-out", "opt-in", "never")
-# Roles beside those of the Smart Energy Code; they read no meter point.
-OFFICES = ("RSA", "MDR", "auditor", "operator", "consent-manager")
+KINDS = ("consent", "supplier", "network", "office")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +28,38 @@ class Policy:
     """One policy set.
 
     Attributes:
-        matrix: (role, SRV) pairs that may be asked at all.
+        asks: (role, SRV) pairs that may be asked at all, and the `@id` that permits each.
         registers: What each data SRV reads; empty where the store does not keep it.
         commands: SRVs that are commands to a meter.
-        kinds: ``consent``, ``supplier`` or ``network`` of each role.
+        kinds: ``consent``, ``supplier``, ``network`` or ``office`` of each role.
         bases: The basis of (kind, premises, granularity).
         notice: Seconds between a notice and the first opt-out read.
-        digest: SHA-256 of the files.
+        attested: Whether an Other User may itself state the consent that it asks for.
+        retention: Days that each kind of thing may be kept.
+        digest: SHA-256 of the list of the files' SHA-256, as `sha256sum` prints it, by name.
+        rules: The policies, parsed.
     """
 
-    matrix: frozenset[tuple[str, str]]
+    asks: Mapping[tuple[str, str], tuple[str, ...]]
     registers: Mapping[str, tuple[Register, ...]]
     commands: frozenset[str]
     kinds: Mapping[str, str]
     bases: Mapping[tuple[str, str, str], str]
     notice: float
+    attested: bool
+    retention: Mapping[str, int]
     digest: bytes
+    rules: Rules = field(repr=False, compare=False)
 
     @property
     def roles(self) -> frozenset[str]:
         """Every role that a party may hold."""
-        return frozenset(self.kinds) | frozenset(OFFICES)
+        return frozenset(self.kinds)
+
+    @property
+    def matrix(self) -> frozenset[tuple[str, str]]:
+        """The (role, SRV) pairs that may be asked at all."""
+        return frozenset(self.asks)
 
     def registers_of(self, srv: str) -> tuple[Register, ...]:
         """Return the registers that ``srv`` reads.
@@ -66,18 +80,36 @@ class Policy:
         return self.registers[srv]
 
 
-def load() -> Policy:
-    """Return the policy set of this installation.
+def load(folder: Path | None = None) -> Policy:
+    """Return the policy set in ``folder``, or that of this installation.
 
     Raises:
-        StoreError: A file is missing, or says something that is not understood (``policy``).
+        StoreError: A file is missing, or says something that is not understood (``policy``). No
+            part of such a set is taken.
     """
-    folder = resources.files("policies")
+    return parse(read(folder))
+
+
+def read(folder: Path | None = None) -> dict[str, str]:
+    """Return the texts of a policy set, by name. Raises StoreError (``policy``)."""
+    where: Traversable = resources.files("policies") if folder is None else folder
     try:
-        texts = {name: folder.joinpath(name).read_bytes() for name in _FILES}
-        return parse({name: text.decode() for name, text in texts.items()})
+        files = [one for one in where.iterdir() if one.name.endswith(_KINDS_OF_FILE)]
+        texts = {one.name: one.read_bytes().decode() for one in files if one.is_file()}
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError("a policy file cannot be read", code="policy") from error
+    if not texts:
+        raise StoreError("there is no policy here", code="policy")
+    return texts
+
+
+def digest_of(texts: Mapping[str, str]) -> bytes:
+    """Return what names a set; see Policy."""
+    lines = (
+        f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n"
+        for name, text in sorted(texts.items())
+    )
+    return hashlib.sha256("".join(lines).encode()).digest()
 
 
 def parse(texts: Mapping[str, str]) -> Policy:
@@ -86,45 +118,60 @@ def parse(texts: Mapping[str, str]) -> Policy:
         services = tomllib.loads(texts["services.toml"])
         bases = tomllib.loads(texts["bases.toml"])
         kinds = {role: kind for kind, roles in bases["roles"].items() for role in roles}
-        policy = Policy(
-            matrix=frozenset(_pairs(texts["roles.csv"])),
-            registers={
-                srv: tuple(Register.parse(word) for word in said["registers"])
-                for srv, said in services["srv"].items()
-            },
-            commands=frozenset(services["commands"]),
-            kinds=kinds,
-            bases={
-                (kind, premises, granularity): bases[kind][premises][granularity]
-                for kind in ("supplier", "network")
-                for premises in PREMISES
-                for granularity in GRANULARITIES
-            },
-            notice=float(bases["notice_days"]) * 86_400,
-            digest=hashlib.sha256("\0".join(texts[name] for name in _FILES).encode()).digest(),
-        )
-    except (KeyError, TypeError, ValueError, InputError) as error:
+        matrix = pairs(texts["roles.csv"])
+        registers = {
+            srv: tuple(Register.parse(word) for word in said["registers"])
+            for srv, said in services["srv"].items()
+        }
+        based = {
+            (kind, premises, granularity): bases[kind][premises][granularity]
+            for kind in ("supplier", "network")
+            for premises in PREMISES
+            for granularity in GRANULARITIES
+        }
+        made = generate(texts["roles.csv"], texts["services.toml"])
+        same, schema = made == texts["roles.cedar"], texts["schema.cedarschema"]
+        notice = float(bases["notice_days"]) * 86_400
+        attested = tomllib.loads(texts.get("consents.toml", "")).get("attested", False) is True
+        retention = dict(tomllib.loads(texts["retention.toml"])["days"])
+    except (KeyError, TypeError, AttributeError, ValueError, InputError) as error:
         raise StoreError("a policy file says what is not understood", code="policy") from error
-    known = set(policy.registers)
-    if (
-        not policy.matrix
-        or not set(policy.bases.values()) <= set(BASES)
-        or not {srv for _, srv in policy.matrix} <= known
-        or not {role for role, _ in policy.matrix} <= policy.roles
-    ):
-        raise StoreError(
-            "a policy file names a role, basis or SRV that is not known", code="policy"
-        )
-    return policy
+    _hold(same, "roles.cedar is not what roles.csv makes: run `meterkeep policy generate`")
+    _hold(bool(matrix), "roles.csv permits nothing")
+    _hold({srv for _, srv in matrix} <= registers.keys(), "roles.csv names an unknown SRV")
+    _hold({role for role, _ in matrix} <= kinds.keys(), "roles.csv names an unknown role")
+    _hold(set(kinds.values()) <= set(KINDS), "bases.toml names an unknown kind of role")
+    _hold(set(based.values()) <= set(BASES), "bases.toml names an unknown basis")
+    _hold(0 <= notice < float("inf"), "bases.toml names no number of days")
+    _hold(
+        all(type(days) is int and days > 0 for days in retention.values()),
+        "retention.toml is in whole days",
+    )
+    cedar = [text for name, text in sorted(texts.items()) if name.endswith(".cedar")]
+    rules = Rules(schema, "\n".join(cedar), kinds)
+    strange = unknown_codes(rules.effects, SENTENCES)
+    _hold(not strange, f"a forbid's @id begins with a refusal code: {', '.join(strange)}")
+    asks = _asks(rules, kinds, registers)
+    _hold(asks.keys() == matrix, "the policies permit other service requests than roles.csv")
+    return Policy(
+        asks, registers, frozenset(services["commands"]), kinds, based, notice, attested,
+        retention, digest_of(texts), rules,
+    )  # fmt: skip
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
-    pairs = []
-    for row in csv.DictReader(text.splitlines()):
-        srv = row.pop("srv")
-        for role, mark in row.items():
-            if mark not in {"Y", "-"}:
-                raise ValueError(mark)
-            if mark == "Y":
-                pairs.append((role, srv))
-    return pairs
+def _asks(
+    rules: Rules, roles: Iterable[str], srvs: Iterable[str]
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return which role may ask which SRV, and why: asked of Cedar once, as it needs no fact."""
+    every = [(role, srv) for role in roles for srv in srvs]
+    verdicts = rules.ask([Asked(role, srv) for role, srv in every])
+    return {
+        pair: verdict.reasons
+        for pair, verdict in zip(every, verdicts, strict=True)
+        if verdict.allowed
+    }
+
+
+def _hold(good: bool, otherwise: str) -> None:
+    if not good:
+        raise StoreError(otherwise, code="policy")

@@ -27,12 +27,13 @@ from store.reads import Mpxn, Register, Series, Window, moment_of
 from store.runs import FoundRun
 
 if TYPE_CHECKING:
-    from store.access import Grant, Part
     from store.database import Database, Session
+    from store.grants import Grant, Part
     from store.keys import Dek
     from store.ports import Objects
     from store.tenancies import Tenancies
 
+Also = Callable[["Session"], bool]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -83,20 +84,25 @@ class ReadStore:
         self._database, self._catalogue, self._objects = database, catalogue, objects
         self._tenancies, self._log, self._store = tenancies, log, store
 
-    async def read(self, grant: Grant) -> Answer:
+    async def read(self, grant: Grant, also: Also | None = None) -> Answer:
         """Return the reads of ``grant``; its leaf is durable before the first byte is fetched.
 
+        Args:
+            grant: What may be read.
+            also: Runs in the leaf's transaction; see `Log.write`.
+
         Raises:
+            InputError: ``also`` said that something was used before: no answer.
             CatalogueError: The log or the database cannot be written: no answer.
             ErasedError: The customer was erased since the decision.
             TamperedError: A row, run or key is not what was committed: no answer, an alarm.
             ObjectError: A live file is missing or shorter than it was.
         """
-        return await self._answer(grant, "read", sealed=True)
+        return await self._answer(grant, "read", also, sealed=True)
 
-    async def coverage(self, grant: Grant) -> Answer:
+    async def coverage(self, grant: Grant, also: Also | None = None) -> Answer:
         """Return which half-hours there are, from the states alone; every energy is MISSING."""
-        return await self._answer(grant, "coverage", sealed=False)
+        return await self._answer(grant, "coverage", also, sealed=False)
 
     def unsafe_read(
         self, subject: bytes, mpxn: Mpxn, registers: Sequence[Register], window: Window
@@ -111,8 +117,8 @@ class ReadStore:
         moment = Moment(plan.commit, plan.reverted, commits)
         return self._lay([(subject, window)], registers, window, plan, fetched, moment, sealed=True)
 
-    async def _answer(self, grant: Grant, verb: str, *, sealed: bool) -> Answer:
-        entry = await self._log.write_async(_intent(grant, verb))
+    async def _answer(self, grant: Grant, verb: str, also: Also | None, *, sealed: bool) -> Answer:
+        entry = await self._log.write_async(_intent(grant, verb), also)
         asked = (_spans(grant.parts), grant.registers, grant.as_of, grant.mpxn if sealed else None)
         plan = await self._aside(self._plan, *asked)
         try:
@@ -226,6 +232,7 @@ def _intent(grant: Grant, verb: str) -> Entry:
         "half_hours": sum(len(part.window) for part in grant.parts),
         "registers": [register.word for register in grant.registers],
         "role": grant.role,
+        "reasons": list(grant.reasons),
         "rests_on": [
             {"basis": p.basis, "reference": p.reference, "entry": p.entry.hex(),
              "subject": p.subject.hex()}

@@ -203,15 +203,34 @@ consents = Table(
     Column("end", BigInteger),
     Column("granularity", String(8), nullable=False),
     Column("registers", Text, nullable=False),  # words, blank between; empty: all
-    Column("granted", Float, nullable=False),
+    Column("granted", Float),  # NULL: not yet
     Column("expires", Float),
     Column("reminder_due", Float),
-    Column("evidence", LargeBinary, nullable=False),  # SHA-256 of what proves it
+    Column("evidence", LargeBinary, nullable=False),  # SHA-256 of what proves it; empty: not yet
     Column("reference", Text, nullable=False),
     Column("state", String(30), nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", Integer, nullable=False),  # of its newest event
     Column("entry", LargeBinary, nullable=False),
+    Column("basis", String(20), nullable=False),  # as whom it was granted; empty: not yet
+    Column("text_version", String(60), nullable=False),  # which text the customer saw
+    Column("channel", String(40), nullable=False),  # how they said it
+    Column("requested", Float),  # NULL: granted without a request
+    Column("answer_by", Float),  # from then on a request has timed out
     Index(None, "tag", "party"),
+)
+
+consent_events = Table(  # what happened to a consent, in order; its row above is their sum
+    "consent_events",
+    metadata,
+    Column("consent", String(40), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 ..
+    Column("event", String(30), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("party", String(40), nullable=False),  # who said so; empty: the machine's operator
+    Column("basis", String(20), nullable=False),  # as whom
+    Column("tag", LargeBinary, nullable=False),
+    Column("changes", Text, nullable=False),  # canonical JSON: the columns that it sets
+    Column("entry", LargeBinary, nullable=False),
 )
 
 supply_choices = Table(  # a customer's choice towards a supplier, newest wins

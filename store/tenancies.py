@@ -21,6 +21,7 @@ from store.errors import CommitConflictError, InputError, TamperedError
 from store.grounds import Tenancy, chain
 from store.keys import Dek, Keys, bucket_of
 from store.log import Entry, Kind, Log
+from store.marks import PROOF, TOGETHER, Marks, proven
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
@@ -51,13 +52,29 @@ class Census:
 class Tenancies:
     """Creates and resolves subjects."""
 
-    def __init__(self, database: Database, keys: Keys, log: Log) -> None:
-        self._database, self._keys, self._log = database, keys, log
+    def __init__(self, database: Database, keys: Keys, log: Log, marks: Marks) -> None:
+        self._database, self._keys, self._log, self._marks = database, keys, log, marks
 
     @staticmethod
     def of(connection: Session, tag: bytes) -> tuple[Tenancy, ...]:
         """Return the tenancies of one meter point, by time; none where it is unknown."""
         return chain(_OF.rows(connection, tag=tag))
+
+    def believed(self, connection: Session, tag: bytes) -> tuple[Tenancy, ...]:
+        """Return the tenancies of one meter point as they were stated; what a decision rests on.
+
+        Raises:
+            TamperedError: One was written or changed by hand.
+        """
+        rows = _PROVEN.rows(connection, tag=tag)
+        for row in rows:
+            start, subject, entry = row[PROOF:]
+            self._marks.check("tenancy", (tag, start, subject), entry, row)
+        return chain([(row[PROOF], row[PROOF + 1], row[PROOF + 2]) for row in rows])
+
+    def mark(self, tag: bytes, start: int, subject: bytes | None) -> str:
+        """Return what the leaf of a tenancy must say for the tenancy to count."""
+        return self._marks.of("tenancy", (tag, start, subject))
 
     def census(self, mpxns: Iterable[Mpxn]) -> Census:
         """Return tenancies and keys of ``mpxns``, making a first tenancy where there is none."""
@@ -146,19 +163,38 @@ class Tenancies:
             self._row(tag, start, subject, mpxn, dek) | {"moved": moved, "entry": entry},
         )
 
-    def erase(self, connection: Connection, tag: bytes, at: float) -> int:
+    def erase(self, connection: Connection, tag: bytes, at: float, basis: str) -> int:
         """Destroy the keys of every tenancy of a meter point; return how many it destroyed."""
         t = tables.tenancies
-        live = [tenancy.subject for tenancy in self.of(connection, tag) if tenancy.subject]
+        every = _PROVEN.rows(connection, tag=tag)
+        live = [row for row in every if row[PROOF + 1] is not None]
+        subjects = [row[PROOF + 1] for row in live]
+        # What was written by hand is erased too, and not stated anew: it goes on granting nothing.
+        true = [row[PROOF] for row in live
+                if self._marks.holds("tenancy", (tag, *row[PROOF:-1]), row[-1], row)]  # fmt: skip
+        facts = [self.mark(tag, start, None) for start in true]
+        stated = Entry(Kind.ERASE, "keys erase", detail={"basis": basis, "facts": facts})
+        [leaf] = self._log.append(connection, stated)
         moved = self._move(connection)
-        connection.execute(delete(tables.deks).where(tables.deks.c.subject.in_(live)))
-        connection.execute(delete(tables.rejected).where(tables.rejected.c.subject.in_(live)))
-        connection.execute(
-            update(t)
-            .where(t.c.subject.in_(live))
-            .values(subject=None, mpxn=None, erased=at, moved=moved)
-        )
+        connection.execute(delete(tables.deks).where(tables.deks.c.subject.in_(subjects)))
+        connection.execute(delete(tables.rejected).where(tables.rejected.c.subject.in_(subjects)))
+        gone = {"subject": None, "mpxn": None, "erased": at, "moved": moved}
+        here = update(t).where(t.c.tag == tag, t.c.subject.is_not(None))
+        connection.execute(here.where(t.c.start.in_(true)).values(gone | {"entry": leaf}))
+        connection.execute(here.values(gone))
         return len(live)
+
+    def adopt(self, connection: Connection) -> None:
+        """State anew what an older program stated, in the caller's transaction."""
+        t = tables.tenancies
+        rows = connection.execute(select(t.c.tag, t.c.start, t.c.subject)).all()
+        for some in portions(rows, TOGETHER):
+            facts = [self.mark(*row) for row in some]
+            entry = Entry(Kind.FACT, "tenancy adopt", detail={"facts": facts})
+            [leaf] = self._log.append(connection, entry)
+            for tag, start, _ in some:
+                here = update(t).where(t.c.tag == tag, t.c.start == start)
+                connection.execute(here.values(entry=leaf))
 
     @staticmethod
     def unmoved(connection: Connection, moves: int, tags: Iterable[bytes]) -> None:
@@ -195,23 +231,26 @@ class Tenancies:
         """Make first tenancies; where another writer made one meanwhile, its row stands."""
         drawn = {tag: os.urandom(16) for tag in tags}
         self._keys.ensure_buckets({bucket_of(subject) for subject in drawn.values()})
-        rows, keys = [], []
+        rows, keys = {}, []
         with self._database.read() as connection:  # the KEK is asked here: no writer waits for it
             for tag, subject in drawn.items():
                 dek, row = self._keys.new_dek(connection, subject)
                 keys.append(row)
-                rows.append(self._row(tag, 0, subject, mpxns[tag], dek) | {"moved": 0})
+                rows[tag] = self._row(tag, 0, subject, mpxns[tag], dek) | {"moved": 0}
         t = tables.tenancies
         with self._database.write() as connection:
-            made = Entry(Kind.FACT, "tenancy first", detail={"tenancies": len(tags)})
-            [entry] = self._log.append(connection, made)
-            rows = [row | {"entry": entry} for row in rows]
-            if insert_absent(connection, t, rows) != len(rows):
+            for some in portions(drawn, TOGETHER):
+                facts = [self.mark(tag, 0, drawn[tag]) for tag in some]
+                made = Entry(Kind.FACT, "tenancy first", detail={"facts": facts})
+                [entry] = self._log.append(connection, made)
+                for tag in some:
+                    rows[tag]["entry"] = entry
+            if insert_absent(connection, t, list(rows.values())) != len(rows):
                 subjects = list(drawn.values())
                 won = set()
-                for some in portions(subjects, _ASKED):
+                for asked in portions(subjects, _ASKED):
                     won |= set(connection.execute(
-                        select(t.c.subject).where(t.c.subject.in_(some))
+                        select(t.c.subject).where(t.c.subject.in_(asked))
                     ).scalars())  # fmt: skip
                 keys = [row for row in keys if row["subject"] in won]
             if keys:
@@ -238,6 +277,11 @@ def _mpxn_context(subject: bytes, dek: Dek) -> bytes:
 _t, _d = tables.tenancies.c, tables.deks.c
 _OF = Prepared(
     select(_t.start, _t.subject, _t.entry).where(_t.tag == bindparam("tag")).order_by(_t.start)
+)
+_PROVEN = Prepared(
+    proven(tables.tenancies, _t.start, _t.subject, _t.entry)
+    .where(_t.tag == bindparam("tag"))
+    .order_by(_t.start)
 )
 _DEKS = Prepared(
     select(_d.number, _d.generation, _d.wrapped, _d.check).where(_d.subject == bindparam("subject"))

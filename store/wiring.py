@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import inspect, select
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Connection, make_url
 
-from store import migrate, tables
+from store import consent_rules, marks, migrate, tables
 from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
 from store.database import Database, insert_absent
@@ -20,6 +20,7 @@ from store.facts import Facts
 from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
 from store.log import Log
+from store.marks import Marks
 from store.moving import Moving
 from store.policy import Policy, load
 from store.ports import Clock, Kek, Objects
@@ -39,6 +40,11 @@ class Settings:
         objects: A folder, or ``s3://bucket/prefix``.
         kek: A key file's path, or ``aws-kms:`` and an ARN or alias.
         public_url: How callers reach the service; the issuer of its tokens.
+        issuers: A TOML file of the other issuers whose tokens count; None for none.
+        proxies: Networks of the proxies whose word about a caller's certificate counts.
+        policies: A folder that holds another policy set; None for the installed one.
+        issuers: A TOML file of the other issuers whose tokens count; None for none.
+        proxies: Networks of the proxies whose word about a caller's certificate counts.
     """
 
     home: Path
@@ -46,18 +52,26 @@ class Settings:
     objects: str
     kek: str
     public_url: str
+    issuers: Path | None = None
+    proxies: tuple[str, ...] = ()
+    policies: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """Return the settings of ``environment`` (the process's, unless given)."""
         env = os.environ if environment is None else environment
+        policies = env.get("METERKEEP_POLICIES")
         home = Path(env.get("METERKEEP_HOME") or "./var/store").absolute()
+        issuers = env.get("METERKEEP_ISSUERS")
         return cls(
             home,
             env.get("METERKEEP_DATABASE_URL") or f"sqlite:///{home / 'catalogue.db'}",
             env.get("METERKEEP_OBJECTS") or str(home / "objects"),
             env.get("METERKEEP_KEK") or f"{home}.kek",
             (env.get("METERKEEP_PUBLIC_URL") or "http://127.0.0.1:8700").rstrip("/"),
+            Path(issuers).absolute() if issuers else None,
+            tuple((env.get("METERKEEP_TRUSTED_PROXIES") or "").replace(",", " ").split()),
+            Path(policies).absolute() if policies else None,
         )
 
 
@@ -139,12 +153,28 @@ def initialise(settings: Settings) -> None:
         if fresh and not settings.kek.startswith("aws-kms:") and not Path(settings.kek).exists():
             FileKek.create(Path(settings.kek))
         kek(settings)
-        migrate.upgrade(database)
+        migrate.upgrade(database, None if fresh else _adopting(settings, database))
         with database.write() as connection:
             row = {"one": 1, "store": os.urandom(16), "commit": 0, "batch": 0, "moves": 0}
             insert_absent(connection, tables.head, [row])
     finally:
         database.close()
+
+
+def _adopting(settings: Settings, database: Database) -> Callable[[Connection], None]:
+    """Return what states the facts of an older store anew, within the step that raises it."""
+    clock = SystemClock()
+    with database.read() as connection:
+        identity = connection.execute(select(tables.head.c.store)).scalar()
+    if identity is None:
+        return lambda _connection: None  # its making was interrupted: nothing was stated yet
+    keys, log = Keys(database, kek(settings), clock, identity), Log(database, clock)
+    keys.secret("lookup")
+    keys.secret(marks.SECRET)  # in a transaction of its own, before the step's
+    bound = Marks(keys)
+    tenancies = Tenancies(database, keys, log, bound)
+    policy, rules = load(settings.policies), consent_rules.load(settings.policies)
+    return Facts(database, keys, tenancies, log, clock, policy, bound, rules).adopt
 
 
 @contextmanager
@@ -184,15 +214,17 @@ def open_store(
             identity = connection.execute(select(tables.head.c.store)).scalar()
         if identity is None:
             raise NotInitialisedError
-        catalogue, policy = Catalogue(database, clock, lease=lease), load()
+        catalogue, policy = Catalogue(database, clock, lease=lease), load(settings.policies)
         kept = kept or objects(settings)
         keyed = None
         if needs_kek:
             keys = Keys(database, keeper or kek(settings), clock, identity)
             keys.secret("lookup")  # a wrong KEK is found out now, not by the first caller
-            tenancies = Tenancies(database, keys, log)
+            keys.secret(marks.SECRET)  # made before a transaction needs it
+            bound, rules = Marks(keys), consent_rules.load(settings.policies)
+            tenancies = Tenancies(database, keys, log, bound)
             quarantine = Quarantine(database, keys, tenancies, log, identity)
-            facts = Facts(database, keys, tenancies, log, clock, policy)
+            facts = Facts(database, keys, tenancies, log, clock, policy, bound, rules)
             writes = WriteStore(
                 database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity
             )

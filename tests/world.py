@@ -18,7 +18,8 @@ import boto3
 import numpy as np
 from numpy.typing import NDArray
 
-from store.access import Grant, Question, decide
+from store.access import decide
+from store.grants import Grant, Question
 from store.ports import Objects, Range
 from store.quarantine import Rejected
 from store.reads import (

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Kept(Protocol):
-    """A window that is not answered, with the refusal's code (`store.access.Withheld` is one)."""
+    """A window that is not answered, with the refusal's code (`store.grants.Withheld` is one)."""
 
     @property
     def window(self) -> Window:

@@ -18,9 +18,10 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from store import tables
-from store.access import Question, decide
+from store.access import decide
 from store.catalogue import FileState
 from store.errors import MeterkeepError
+from store.grants import Question
 from store.reads import Register
 from store.wiring import Store
 from tests.faults.deliveries import (

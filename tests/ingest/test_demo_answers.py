@@ -14,7 +14,8 @@ import pytest
 from ingest.demo import Planted, plant
 from ingest.synthetic import Home, Span, homes, span
 from ingest.synthetic import facts as said
-from store.access import Grant, Question, Refused, decide
+from store.access import decide
+from store.grants import Grant, Question, Refused
 from store.reads import (
     DAY_SLOTS,
     HALF_HOUR,

@@ -10,8 +10,8 @@ from datetime import date
 
 import pytest
 
-from store.access import Refused
 from store.facts import Supply
+from store.grants import Refused
 from store.reads import DAY_SLOTS, Window, local_midnight
 from tests.world import ALL, DAY, World, days_of, mpan, window_of
 

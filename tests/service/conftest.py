@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 import httpx
 import numpy as np
 import pytest
-from joserfc.jwk import OKPKey
+from joserfc.jwk import ECKey, OKPKey
 
+from service import dpop
 from service.app import create_app
 from service.issuers import ASSERTION_TYPE
 from service.jose import sign
@@ -61,6 +62,7 @@ class World:
     clock: StillClock
     parties: dict[str, Party] = field(default_factory=dict)
     proofs: int = 0
+    bound: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256"), repr=False)
 
     def proof(self, who: str, **changes: Any) -> str:
         party, now = self.parties[who], int(self.clock.at)
@@ -143,7 +145,7 @@ class Caller:
         return str(answer.json()["access_token"])
 
     async def headers(self, who: str) -> dict[str, str]:
-        return {"authorization": f"Bearer {await self.token(who)}"}
+        return {"authorization": f"DPoP {await self.token(who)}"}
 
     async def handle(self, who: str, mpxn: Mpxn = HOME) -> str:
         headers = await self.headers(who)
@@ -177,9 +179,21 @@ class Caller:
 def calling(world: World) -> Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]:
     """Run an async test body against the application of `world`."""
 
+    async def prove(request: httpx.Request) -> None:
+        """Add a fresh proof where a request needs one and brings none."""
+        said = request.headers.get("authorization", "")
+        needed = said.startswith("DPoP ") or request.url.path == "/oauth2/token"
+        if needed and "dpop" not in request.headers and "client-cert" not in request.headers:
+            url, token = str(request.url).partition("?")[0], said.removeprefix("DPoP ")
+            request.headers["dpop"] = dpop.make(
+                world.bound, "ES256", request.method, url, world.clock.at, token
+            )
+
     async def run(body: Callable[[Caller], Coroutine[Any, Any, None]]) -> None:
         transport = httpx.ASGITransport(create_app(world.store), raise_app_exceptions=True)
-        async with httpx.AsyncClient(transport=transport, base_url=URL) as http:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=URL, event_hooks={"request": [prove]}
+        ) as http:
             await body(Caller(world, http))
 
     return lambda body: asyncio.run(run(body))

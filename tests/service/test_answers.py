@@ -192,7 +192,7 @@ def test_a_handle_is_each_partys_own(calling: Calling) -> None:
         assert mine != theirs
         headers = await caller.headers("reader")
         asked = "srv=4.8.1&from=2025-02-01T00:00:00Z&to=2025-03-01T00:00:00Z"
-        for handle in (theirs, "mp_", "mp_AAAA", "1200000000020", "x" * 3_000, "mp_%C3%A9", "%00"):
+        for handle in (theirs, "mp_", "mp_AAAA", "1200000000020", "x" * 1_000, "mp_%C3%A9", "%00"):
             answer = await caller.http.get(
                 f"/v1/meter-points/{handle}/reads?{asked}", headers=headers
             )
@@ -284,8 +284,8 @@ def test_without_a_good_token_nothing_is_answered(calling: Calling, world: Any) 
         path = f"/v1/meter-points/{await caller.handle('reader')}/reads?srv=4.8.1"
         answer = await caller.http.get(path)
         assert code(answer) == (401, "token_missing")
-        assert answer.headers["www-authenticate"] == "Bearer"
-        forged = {"authorization": "Bearer a.b.c"}
+        assert answer.headers["www-authenticate"] == 'DPoP algs="ES256 EdDSA Ed25519 PS256"'
+        forged = {"authorization": "DPoP a.b.c"}
         assert code(await caller.http.get(path, headers=forged)) == (401, "invalid_token")
         token = await caller.headers("reader")
         world.clock.at += 301
@@ -298,7 +298,7 @@ def test_an_assertion_counts_once(calling: Calling, world: Any) -> None:
     async def body(caller: Any) -> None:
         form = world.form("reader")
         first = await caller.http.post("/oauth2/token", data=form)
-        assert (first.status_code, first.json()["token_type"]) == (200, "Bearer")
+        assert (first.status_code, first.json()["token_type"]) == (200, "DPoP")
         again = await caller.http.post("/oauth2/token", data=form)
         assert (again.status_code, again.json()["error"]) == (401, "invalid_client")
 

@@ -83,7 +83,10 @@ def test_a_fault_of_ours_tells_nothing_of_itself(error: Exception) -> None:
 
 
 def test_a_401_says_how_to_come_back() -> None:
-    assert Problem(401, "token_missing", "").headers()["www-authenticate"] == "Bearer"
+    bare = Problem(401, "token_missing", "").headers()["www-authenticate"]
+    assert bare == 'DPoP algs="ES256 EdDSA Ed25519 PS256"'
+    replayed = Problem(401, "used_before", "").headers()["www-authenticate"]
+    assert 'error="invalid_dpop_proof"' in replayed
     assert "invalid_token" in Problem(401, "invalid_token", "").headers()["www-authenticate"]
 
 

@@ -117,6 +117,17 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server did not come up")
 
 
+def test_the_example_in_python_reads(running: Running, tmp_path: Path) -> None:
+    text = (ROOT / "service/README.md").read_text(encoding="utf-8")
+    example = text.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "client.json").write_text((running.clients / "reader.json").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.startswith("active_import 48 half-hours, log entry "), done.stderr
+
+
 def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     running: Running,
 ) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from store.access import Grant, Part, Question, Refused, Withheld, decide
+from store.access import decide
 from store.errors import InputError
+from store.grants import Grant, Part, Question, Refused, Withheld
 from store.grounds import FOREVER, Choice, Consent, Grounds, Party, Registration, Tenancy
 from store.policy import GRANULARITIES, load
 from store.reads import HALF_HOUR, Mpxn, Register, Window

@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from store import envelope
-from store.access import Part, Question
 from store.envelope import BOX_SIZE, HEAD_SIZE
 from store.errors import InputError, KekError, MeterkeepError, TamperedError
+from store.grants import Part, Question
 from store.grounds import Party
 from store.keys import Dek
 from store.quarantine import Rejected

@@ -24,7 +24,6 @@ from sqlalchemy.engine import make_url
 
 from store import aws as aws_keepers
 from store import database, tables
-from store.access import Refused
 from store.errors import (
     CatalogueError,
     InputError,
@@ -36,6 +35,7 @@ from store.errors import (
     StoreError,
     TamperedError,
 )
+from store.grants import Refused
 from store.log import Entry, Kind
 from store.quarantine import Rejected
 from store.reads import Mpxn

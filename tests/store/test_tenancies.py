@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from store import lake, tables
-from store.access import Refused
 from store.block import unpack_states
 from store.errors import CommitConflictError, ErasedError, InputError, TamperedError
 from store.facts import Supply
+from store.grants import Refused
 from store.grounds import FOREVER
 from store.quarantine import Rejected
 from store.reads import DAY_SLOTS, MeterDays, Window, local_midnight

@@ -24,6 +24,7 @@ from sqlalchemy import select
 from store import block, envelope, lake, log, tables
 from store.keys import Dek, bucket_of
 from store.local import FileKek
+from store.marks import Marks
 from store.quarantine import Quarantine
 from store.reads import Mpxn
 from store.runs import Run
@@ -120,6 +121,11 @@ def second_mpxn(said: Said) -> bytes:
 def second_tag(said: Said) -> bytes:
     message = fields(b"meterkeep mpxn v1", said["text"].encode())
     return hmac.new(said["lookup"], message, "sha256").digest()
+
+
+def second_mark(said: Said) -> bytes:
+    message = json.dumps([said["text"], *said["values"]], separators=(",", ":")).encode()
+    return hmac.new(said["facts"], message, "sha256").digest()[:16]
 
 
 def second_handle(said: Said) -> bytes:
@@ -253,6 +259,11 @@ class Ours:
         keys = self.world.store.keys
         self.patch.setattr(keys, "_secrets", {("lookup", 1): said["lookup"]})
         return keys.tag(Mpxn(said["text"]))
+
+    def mark(self, said: Said) -> bytes:
+        keys, (tag, *rest) = self.world.store.keys, said["values"]
+        self.patch.setattr(keys, "_secrets", {("facts", 1): said["facts"]})
+        return bytes.fromhex(Marks(keys).of(said["text"], (bytes.fromhex(tag), *rest)))
 
     def handle(self, said: Said) -> bytes:
         keys = self.world.store.keys

@@ -1,0 +1,126 @@
+"""The values of a decision: Question, Grant with its Parts, Withheld, Refused."""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass, field
+from typing import Final
+
+from store.errors import RefusedError
+from store.grounds import Party
+from store.reads import Mpxn, Register, Window
+
+SENTENCES: Final = {
+    "srv_not_permitted_for_role": "this role may not ask for this service request",
+    "not_registered": "you are not registered to this meter point for all of this time",
+    "consent_missing": "no consent of the customer to you covers this; ask for one",
+    "consent_expired": "the consent has expired; ask for a new one",
+    "consent_withdrawn": "the customer withdrew the consent",
+    "reminder_lapsed": "the yearly reminder is overdue; remind the customer, then ask again",
+    "outside_consent_window": "the consent covers another time; ask within it, or partial=true",
+    "before_move_in": "part of this lies before the customer moved in; ask later, or partial=true",
+    "granularity_not_consented": "finer than agreed with the customer; ask for P1D or P1M",
+    "opted_out": "the customer opted out of reads this fine; ask for a coarser granularity",
+    "erased": "the customer was erased; these reads exist no more",
+    "role_not_permitted": "none of your roles may do this; an operator or consent manager may",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        role: The role it is asked in; None where only one of the party's fits.
+        registers: Which of the SRV's registers; empty for all that the meter point can have.
+        granularity: PT30M, P1D or P1M: the finest that will leave.
+        partial: Whether a part of the window is better than a refusal.
+    """
+
+    party: Party
+    srv: str
+    mpxn: Mpxn = field(repr=False)
+    window: Window
+    role: str | None = None
+    registers: tuple[Register, ...] = ()
+    granularity: str = "PT30M"
+    partial: bool = False
+    as_of: int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Half-hours of one subject that may be read, and why.
+
+    Attributes:
+        basis: ``consent``, ``attested`` (one that the party itself stated), ``registration``,
+            ``opt-out`` or ``opt-in``.
+        entry: The log entry of the fact that it rests on.
+    """
+
+    subject: bytes = field(repr=False)
+    window: Window
+    basis: str
+    reference: str
+    entry: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Half-hours that may not be read, and the code that says why."""
+
+    window: Window
+    code: str
+
+
+class Refused(RefusedError):  # noqa: N818 - a decision, not an error
+    """Who asked may not. ``code`` is one of the contract's; the message says what to do next.
+
+    Attributes:
+        reasons: The `@id` of each policy that said so.
+        parts: What a partial answer would be; for explaining, it permits nothing.
+        withheld: The rest of the window, each piece with its own code.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        reasons: tuple[str, ...] = (),
+        parts: tuple[Part, ...] = (),
+        withheld: tuple[Withheld, ...] = (),
+    ) -> None:
+        super().__init__(SENTENCES[code], code=code)
+        self.reasons, self.parts, self.withheld = reasons, parts, withheld
+
+
+ISSUED: Final = object()  # `decide` alone gives it to a Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The permission to read: made by `decide` alone, taken by the read store alone.
+
+    Attributes:
+        parts: What may be read, by time.
+        withheld: The rest of the window; empty unless a partial answer was asked for.
+        policy: SHA-256 of the policy set that decided.
+        mpxn: Whose reads; the read store holds every subject against it.
+        reasons: The `@id` of each policy that permits it.
+    """
+
+    party: str
+    role: str
+    srv: str
+    window: Window
+    registers: tuple[Register, ...]
+    granularity: str
+    parts: tuple[Part, ...]
+    withheld: tuple[Withheld, ...]
+    policy: bytes = field(repr=False)
+    as_of: int | float | None
+    mpxn: Mpxn = field(repr=False)
+    reasons: tuple[str, ...]
+    issued: InitVar[object] = None  # kept nowhere, so that no copy with changes can be made
+
+    def __post_init__(self, issued: object) -> None:
+        if issued is not ISSUED:
+            raise TypeError("a Grant is made by decide() alone")

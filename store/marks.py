@@ -1,0 +1,86 @@
+"""What binds a fact to its leaf, so that a row written by hand grants nothing.
+
+    mark = HMAC-SHA256(secret "facts", canonical JSON of [kind, column, column, ..]), first 16 bytes
+
+The mark of every fact that a leaf states stands in the leaf's detail, under ``facts``. A row holds
+where its leaf is there, the leaf commits to the detail, and the row's own mark is in it. The mark
+is keyed: who writes the database and has no key can make a leaf, and no mark.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import select
+
+from store import tables
+from store.errors import TamperedError
+from store.log import commitment
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Select, Table
+
+    from store.keys import Keys
+
+SECRET = "facts"  # noqa: S105 - the name of a secret
+SIZE = 16  # bytes of a mark
+TOGETHER = 64  # facts that one leaf states at most: an answer hashes all of them
+PROOF = 3  # columns that `proven` puts first: leaf, key, detail
+
+
+class Marks:
+    """Makes and checks the marks of one store."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+
+    def of(self, kind: str, values: Iterable[Any]) -> str:
+        """Return the mark of a fact, hex: what kind it is and its columns, in their order."""
+        text = orjson.dumps([kind, *values], default=_hex)
+        return hmac.digest(self._keys.secret(SECRET), text, "sha256")[:SIZE].hex()
+
+    def check(self, kind: str, values: Iterable[Any], entry: bytes, proof: Sequence[Any]) -> None:
+        """See that a row is what its leaf states.
+
+        Args:
+            kind: What kind of fact.
+            values: Its columns, as `of` was given them.
+            entry: The log entry that it names.
+            proof: The leaf of that entry, the key and the text of its detail; see `proven`.
+
+        Raises:
+            TamperedError: It was written or changed by hand.
+        """
+        if not self.holds(kind, values, entry, proof):
+            raise TamperedError("fact", "a fact is not what its log entry states")
+
+    def holds(self, kind: str, values: Iterable[Any], entry: bytes, proof: Sequence[Any]) -> bool:
+        """Return whether a row is what its leaf states; see `check`."""
+        leaf, key, detail = proof[:PROOF]
+        try:
+            said, text = orjson.loads(leaf[1:]), detail.encode()
+            return (
+                said["entry"] == bytes(entry).hex()
+                and said["commitment"] == commitment(key, text).hex()
+                and self.of(kind, values) in orjson.loads(text)["facts"]
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+
+
+def proven(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Return a query of ``columns`` of ``table``, behind what proves each row."""
+    leaves, details = tables.leaves, tables.details
+    joined = table.outerjoin(leaves, leaves.c.entry == table.c.entry).outerjoin(
+        details, details.c.entry == table.c.entry
+    )
+    return select(leaves.c.leaf, details.c.key, details.c.detail, *columns).select_from(joined)
+
+
+def _hex(value: Any) -> str:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    raise TypeError

@@ -1,0 +1,191 @@
+"""Other people's OAuth, against the running service: npm's oauth4webapi and oidc-provider.
+
+`package-lock.json` pins each package by version and digest and names no registry: the machine's own
+is asked. Where node, npm or a registry is absent the tests are skipped, with the reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from store.credentials import new_client
+from store.grounds import FOREVER
+from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
+from store.wiring import Settings, initialise, open_store
+from store.writestore import Source
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+HOME = Mpxn.parse("1200000000020")
+PATIENCE = 120  # seconds
+PROGRAM = (
+    "import sys; from service import server; from store.wiring import Settings; "
+    "server.serve(Settings.from_environment(), '127.0.0.1', int(sys.argv[1]), 1)"
+)
+THEIRS = """
+[[issuer]]
+issuer = "{issuer}"
+jwks_uri = "{issuer}/jwks"
+audience = "{service}/v1"
+algs = ["PS256"]
+[issuer.clients]
+by-proof = "reader"
+by-certificate = "reader"
+"""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the programs and what they need."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are not on this machine")
+    folder = tmp_path_factory.mktemp("node")
+    for file in (*HERE.glob("*.mjs"), *HERE.glob("*.json")):
+        shutil.copy(file, folder)
+    words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    try:
+        done = subprocess.run(
+            words, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm did not get its packages in time: is a registry reachable?")
+    if done.returncode and "EINTEGRITY" not in done.stderr:
+        pytest.skip("npm could not get its packages: is a registry reachable?")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path, port: int, **more: str) -> Iterator[Path]:
+    """Run the service with one home and one reader; yield the reader's client file."""
+    env = {
+        "METERKEEP_HOME": str(folder / "home"),
+        "METERKEEP_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        **more,
+    }
+    settings = Settings.from_environment(env)
+    initialise(settings)
+    with open_store(settings) as store:
+        client = new_client(store.facts, "reader", ["OU"], settings.public_url)
+        days = np.arange(day_of(date(2025, 3, 28)), day_of(date(2025, 4, 2)), dtype=np.int32)
+        shape = (len(days), 48)
+        part = MeterDays(
+            (HOME,), np.zeros(len(days), np.int32),
+            np.full(len(days), Register.ACTIVE_IMPORT, np.uint8), days,
+            np.full(shape, 100, np.uint16), np.full(shape, State.MEASURED, np.uint8),
+        )  # fmt: skip
+        store.writes.commit([part], [Source(hashlib.sha256(b"x").digest(), "test", "", 1, ())])
+        store.facts.grant_consent(
+            HOME, client["client_id"], Window(0, FOREVER), granularity="PT30M",
+            purpose="energy_advice", evidence=bytes(32), reference="letter",
+        )  # fmt: skip
+    out = folder / "client.json"
+    out.write_text(json.dumps(client))
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("METERKEEP_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(port)],
+        cwd=ROOT, env=kept | env | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        try:
+            wait_for(port, process)
+            yield out
+        finally:
+            process.kill()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(400):
+        assert process.poll() is None
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("the server did not come up")
+
+
+def told(programs: Path, *words: str) -> Any:
+    done = subprocess.run(
+        ["node", *words],
+        cwd=programs,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def certificate() -> str:
+    """Return a certificate that nobody vouches for, DER in base64: the binding is to its bytes."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "adviser.example")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    return base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
+
+
+def test_another_program_s_client_gets_a_token_reads_and_revokes(
+    programs: Path, tmp_path: Path
+) -> None:
+    with serving(tmp_path, free_port()) as client:
+        said = told(programs, "client.mjs", str(client), HOME.text)
+    assert said["token_type"] == "dpop"
+    assert said["answer"]["status"] == 200
+    assert said["answer"]["series"][0]["values"] == [100] * 48
+    assert said["claims"]["client_id"] == json.loads(client.read_text())["client_id"]
+    assert said["after"]["status"] == 401
+
+
+def test_tokens_of_a_fapi_issuer_read_by_proof_and_by_certificate(
+    programs: Path, tmp_path: Path
+) -> None:
+    port, issuer = free_port(), f"http://127.0.0.1:{free_port()}"
+    service, issuers = f"http://127.0.0.1:{port}", tmp_path / "issuers.toml"
+    issuers.write_text(THEIRS.format(issuer=issuer, service=service))
+    more = {"METERKEEP_ISSUERS": str(issuers), "METERKEEP_TRUSTED_PROXIES": "127.0.0.1/32"}
+    with serving(tmp_path, port, **more):
+        said = told(programs, "issuer.mjs", issuer, service, HOME.text, certificate())
+    assert said["proof"]["token_type"] == "dpop"
+    assert said["certificate"]["token_type"] == "bearer"
+    for way in ("proof", "certificate"):
+        assert said[way]["answer"]["status"] == 200, said
+        assert said[way]["answer"]["series"][0]["values"] == [100] * 48

@@ -1,0 +1,63 @@
+"""What may be used once is used once, whoever else tries at the same moment."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+from store.errors import InputError
+from store.log import Entry, Kind
+from store.once import Use, first
+from store.wiring import Settings, Store, initialise, open_store
+
+AT = 2e9
+
+
+def test_each_use_is_the_first_on_one_of_two_workers(settings: Settings) -> None:
+    """Groups of both workers hold the same uses in any order: one wins each, none waits."""
+    initialise(settings)
+    uses = [Use.of("dpop", "thumbprint", str(number), AT) for number in range(120)]
+
+    def write(turn: tuple[Store, Use]) -> bool:
+        store, use = turn
+        try:
+            store.log.write(Entry(Kind.OPERATE, "a test"), use)
+        except InputError as error:
+            assert error.code == "used_before"  # noqa: PT017 - counted below
+            return False
+        return True
+
+    with open_store(settings) as one, open_store(settings) as other:
+        turns = [(store, use) for use in uses for store in (one, other)]
+        random.Random(1).shuffle(turns)
+        with ThreadPoolExecutor(24) as pool:
+            won = list(pool.map(write, turns))
+    assert (won.count(True), won.count(False)) == (120, 120)
+
+
+def test_kinds_issuers_and_numbers_never_meet(folder_settings: Settings) -> None:
+    initialise(folder_settings)
+    with open_store(folder_settings) as store, store.database.write() as connection:
+        one = Use.of("dpop", "a", "b", AT)
+        others = [
+            Use.of("revoked", "a", "b", AT),
+            Use.of("dpop", "ab", "", AT),
+            Use.of("dpop", "", "ab", AT),
+            Use.of("dpopa", "", "b", AT),
+        ]
+        assert first(connection, one, *others)
+        assert not first(connection, one)
+        assert one.noted(connection)
+        assert not Use.of("dpop", "a", "c", AT).noted(connection)
+
+
+def test_what_is_too_old_to_count_is_swept(folder_settings: Settings) -> None:
+    initialise(folder_settings)
+    with open_store(folder_settings) as store:
+        now = store.clock.now()
+        old, young = Use.of("dpop", "a", "old", now - 86_400), Use.of("dpop", "a", "new", now + 60)
+        with store.database.write() as connection:
+            assert first(connection, old, young)
+        store.compaction.sweep()
+        with store.database.read() as connection:
+            assert (old.noted(connection), young.noted(connection)) == (False, True)
