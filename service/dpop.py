@@ -20,6 +20,7 @@ from typing import Final
 from service.jose import (
     ALGORITHMS,
     PROOF_HEADER,
+    REFUSED,
     BadTokenError,
     Claims,
     Key,
@@ -78,7 +79,8 @@ def check(proof: str, method: str, url: str, now: float, token: str | None = Non
         thumbprint, claims = _signed(parse(proof, (TYPE,), PROOF_HEADER))
         issued, number = second(claims, "iat"), word(claims, "jti")
     except BadTokenError as error:
-        raise BadProofError(f"the proof (DPoP): {error}") from None
+        why = str(error).removeprefix(REFUSED)
+        raise BadProofError(f"the proof (DPoP) is refused: {why}") from None
     if claims.get("htm") != method or claims.get("htu") != url:
         raise BadProofError("the proof (DPoP) is for another method or address")
     if not now - LIFE <= issued <= now + SKEW:

@@ -31,6 +31,7 @@ Claims = dict[str, Any]
 Key = OKPKey | ECKey | RSAKey
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256")  # RFC 8037's and 9864's names of one signature
 EDDSA = ALGORITHMS[1]
+REFUSED = "the token is refused: "
 _FORM = re.compile(r"([A-Za-z0-9_-]{1,1200})\.([A-Za-z0-9_-]{1,3400})\.([A-Za-z0-9_-]{1,684})\Z")
 _HEADER = frozenset({"alg", "typ", "kid"})
 PROOF_HEADER = frozenset({"alg", "typ", "jwk"})
@@ -205,4 +206,4 @@ def _constant(_name: str) -> NoReturn:
 
 
 def _bad(what: str) -> NoReturn:
-    raise BadTokenError(f"the token is refused: {what}")
+    raise BadTokenError(REFUSED + what)

@@ -40,8 +40,6 @@ class Settings:
         objects: A folder, or ``s3://bucket/prefix``.
         kek: A key file's path, or ``aws-kms:`` and an ARN or alias.
         public_url: How callers reach the service; the issuer of its tokens.
-        issuers: A TOML file of the other issuers whose tokens count; None for none.
-        proxies: Networks of the proxies whose word about a caller's certificate counts.
         policies: A folder that holds another policy set; None for the installed one.
         issuers: A TOML file of the other issuers whose tokens count; None for none.
         proxies: Networks of the proxies whose word about a caller's certificate counts.
