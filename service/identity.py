@@ -21,11 +21,12 @@ from typing import NoReturn, Protocol
 
 from service import dpop
 from service.dpop import SKEW
-from service.jose import BadTokenError, Claims, Key, parse, second, word
+from service.jose import BadTokenError, Claims, Key, SignedToken, parse, second, word
 from store.once import Use
 
 LIFE = 300  # seconds, the longest that an access token may live
 TYPES = ("at+jwt",)
+_MOST_VERIFIED = 1_024  # tokens whose signature is remembered
 THUMBPRINT = "jkt"
 CERTIFICATE = "x5t#S256"
 _SCHEMES = {"dpop": THUMBPRINT, "bearer": CERTIFICATE}
@@ -109,6 +110,7 @@ class Guard:
 
     def __init__(self, issuers: Mapping[str, Trusted]) -> None:
         self._issuers = dict(issuers)
+        self._verified: dict[str, tuple[Key, Claims]] = {}
 
     async def principal(self, sent: Sent, now: float) -> Principal:
         """Return who sent a request.
@@ -126,7 +128,7 @@ class Guard:
             _refuse("it was issued by somebody else")
         if signed.algorithm not in trusted.algorithms:
             _refuse("its issuer does not sign so")
-        claims = signed.believed(await trusted.key(signed.kid, now))
+        claims = self._believed(token, signed, await trusted.key(signed.kid, now))
         if claims.get("aud") != trusted.audience:
             _refuse("it was issued for somebody else")
         expires = _alive(claims, now)
@@ -135,6 +137,22 @@ class Guard:
             _refuse("its subject is not its client")
         use = _bound(claims, binding, sent, token, now)
         return Principal(client, number, expires, issuer, trusted.name(client), use)
+
+    def _believed(self, token: str, signed: SignedToken, key: Key | None) -> Claims:
+        """Return the claims of a token whose signature holds.
+
+        The same bytes under the same key hold again: only the signature is remembered, every
+        other check is made each time, and a key that stands no more is another key.
+        """
+        known = self._verified.get(token)
+        if known is not None and known[0] is key:
+            return known[1]
+        claims = signed.believed(key)
+        if key is not None:
+            if len(self._verified) >= _MOST_VERIFIED:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[token] = (key, claims)
+        return claims
 
 
 def revocation(issuer: str, jti: str, expires: float) -> Use:
