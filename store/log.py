@@ -148,13 +148,7 @@ class Log:
         """
         future: Future[bool] = Future()
 
-        def done(result: bool | MeterkeepError) -> None:
-            if isinstance(result, MeterkeepError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        identity = self._submit(entry, also, done)
+        identity = self._submit(entry, also, lambda result: _settle(future, result))
         return _fresh(identity, future.result())
 
     async def write_async(
@@ -172,17 +166,9 @@ class Log:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
 
-        def settle(result: bool | MeterkeepError) -> None:
-            if future.cancelled():
-                return
-            if isinstance(result, MeterkeepError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
         def done(result: bool | MeterkeepError) -> None:
             with suppress(RuntimeError):  # its loop is gone: nobody waits, others still do
-                loop.call_soon_threadsafe(settle, result)
+                loop.call_soon_threadsafe(_settle, future, result)
 
         identity = self._submit(entry, also, done)
         return _fresh(identity, await future)
@@ -284,6 +270,16 @@ _DETAIL = Prepared(
         entry=bindparam("entry"), key=bindparam("key"), detail=bindparam("detail")
     )
 )
+
+
+def _settle(future: Future[bool] | asyncio.Future[bool], result: bool | MeterkeepError) -> None:
+    """Tell who waits; one who gave up is told nothing."""
+    if future.cancelled():
+        return
+    if isinstance(result, MeterkeepError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _fresh(identity: bytes, fresh: bool) -> bytes:
