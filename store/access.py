@@ -5,7 +5,7 @@ Pure: facts, policy and the time are arguments.
     1  role       which of the party's roles may ask this service request        roles.cedar
     2  segments   the window, cut at every fact
     3  records    one for each segment and each consent that covers it, or its registration
-    4  verdicts   Cedar's, once for each different record, all in one call
+    4  verdicts   Cedar's, once for each different record
     5  Grant      each segment granted on one basis, or withheld with one code
 
 A segment whose every record is refused is explained by asking of the party's other consents too.
@@ -38,7 +38,7 @@ class _Judge:
         self.reasons: dict[str, tuple[str, ...]] = {}  # of what was granted, and of each code
 
     def hear(self, records: Iterable[str]) -> None:
-        """Ask of ``records``, in one call."""
+        """Ask of ``records``."""
         new = [record for record in dict.fromkeys(records) if record not in self._said]
         asked = [Asked(self._role, self._action, record) for record in new]
         if asked:

