@@ -4,6 +4,7 @@
     +-- InputError             what was given cannot be used; nothing was changed
     |   +-- MalformedMpxnError
     |   +-- MalformedReadError
+    |   +-- ProofError         a proof, a signed note or a tile does not say what it should
     +-- RefusedError           a decision, not a fault: who asked may not
     +-- StoreError             the store cannot do what it promised
         +-- NotInitialisedError
@@ -55,6 +56,12 @@ class MalformedReadError(InputError):
     """A value that no register of this store can hold."""
 
     code = "malformed_read"
+
+
+class ProofError(InputError):
+    """A proof, a signed note or a tile does not say what it should. Believe nothing of it."""
+
+    code = "proof_invalid"
 
 
 class RefusedError(MeterkeepError):
