@@ -1,4 +1,4 @@
-"""Commands of the way out: serve, read, decide, party add."""
+"""Commands of the way out: serve, read, decide, party."""
 
 import sys
 from collections.abc import Mapping
@@ -11,8 +11,9 @@ import typer
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
+from store.age import recipient
 from store.asked import meter_point, moment, say
-from store.credentials import client_file, new_client
+from store.credentials import client_file, new_age_key, new_client
 from store.errors import InputError, RefusedError
 from store.reads import moment_of
 from store.wiring import Settings, open_store
@@ -128,13 +129,32 @@ def party_add(
     out: Annotated[Path, typer.Option(help="Where its client file goes; must not exist.")],
     as_json: AsJson = False,
 ) -> None:
-    """State a party with a fresh key, and write the client file that speaks for it (mode 0600)."""
+    """State a party with fresh keys, and write the client file that speaks for it (mode 0600)."""
     settings = Settings.from_environment()
     with client_file(out) as keep, open_store(settings) as store:
         made = new_client(store.facts, name, role, settings.public_url)
         keep(made)
     said = {"client_id": made["client_id"], "client": str(out)}
     say(f"{name} is {made['client_id']}; its client file: {out}", said, as_json=as_json)
+
+
+@party_app.command("key")
+def party_key(
+    name: Annotated[str, typer.Argument(help="What the party is called.")],
+    out: Annotated[Path | None, typer.Option(help="Where a fresh identity goes.")] = None,
+    age: Annotated[str | None, typer.Option("--recipient", help="Or one of theirs: age1..")] = None,
+) -> None:
+    """State the age key that a party's exports are sealed to from now on."""
+    if (out is None) == (age is None):
+        raise InputError("give --out, or --recipient", code="bad_argument")
+    settings = Settings.from_environment()
+    if age is not None:
+        with open_store(settings) as store:
+            store.facts.parties.add_age(store.facts.party_named(name), recipient(age))
+    elif out is not None:
+        with client_file(out) as keep, open_store(settings) as store:
+            keep(new_age_key(store.facts, name))
+    say(f"exports of {name} are sealed to the new key from now on", None, as_json=False)
 
 
 def _question(

@@ -66,9 +66,11 @@ class Facts:
 
     # ---- parties -----------------------------------------------------------------------------
 
-    def add_party(self, name: str, roles: Sequence[str], jwk: Mapping[str, Any]) -> str:
+    def add_party(
+        self, name: str, roles: Sequence[str], jwk: Mapping[str, Any], age: str | None = None
+    ) -> str:
         """State a party with its first public key; see `Parties.add`."""
-        return self.parties.add(name, roles, jwk)
+        return self.parties.add(name, roles, jwk, age)
 
     def client(self, code: str) -> Client | None:
         """Return the party with this client id and its keys, or None; see `Parties.client`."""

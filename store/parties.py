@@ -1,4 +1,4 @@
-"""Who may ask: parties, their roles, the public keys that speak for them."""
+"""Who may ask: parties, their roles, the public keys that speak for them or are sealed to."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from store.database import Database, Session
 
 
+AGE = "age"  # the kind of key that exports are sealed to; it proves nobody
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """A party and the public keys that speak for it (JWKs)."""
@@ -36,8 +39,16 @@ class Parties:
     def __init__(self, database: Database, log: Log, marks: Marks, policy: Policy) -> None:
         self._database, self._log, self._marks, self._policy = database, log, marks, policy
 
-    def add(self, name: str, roles: Sequence[str], jwk: Mapping[str, Any]) -> str:
+    def add(
+        self, name: str, roles: Sequence[str], jwk: Mapping[str, Any], age: str | None = None
+    ) -> str:
         """State a party with its first public key; returns its code, which is its client id.
+
+        Args:
+            name: What it is called.
+            roles: What it may act as.
+            jwk: Its public key.
+            age: The recipient that its exports are sealed to.
 
         Raises:
             InputError: An unknown role, a private key, or a name that is taken.
@@ -49,12 +60,10 @@ class Parties:
         if "d" in jwk or "kid" not in jwk:
             raise InputError("a public key with its kid is needed", code="bad_key")
         code, held = "p_" + os.urandom(8).hex(), " ".join(sorted(set(roles)))
-        text = orjson.dumps(dict(jwk)).decode()
-        facts = [
-            self._marks.of("party", (code, name, held)),
-            self._marks.of("key", (code, jwk["kid"], text)),
-        ]
+        keys = [_row(code, jwk)] if age is None else [_row(code, jwk), _row(code, _jwk(age))]
+        facts = [self._marks.of("party", (code, name, held)), *map(self._mark, keys)]
         detail = {"name": name, "roles": held.split(), "key": dict(jwk), "facts": facts}
+        detail |= {} if age is None else {"age": age}
         with self._database.write() as connection:
             t = tables.parties
             if connection.execute(select(t.c.code).where(t.c.name == name)).scalar():
@@ -63,9 +72,43 @@ class Parties:
             [leaf] = self._log.append(connection, stated)
             row = {"code": code, "name": name, "roles": held, "entry": leaf}
             connection.execute(insert(t), row)
-            key = {"party": code, "kid": jwk["kid"], "jwk": text, "entry": leaf}
-            connection.execute(insert(tables.client_keys), key)
+            connection.execute(insert(tables.client_keys), [key | {"entry": leaf} for key in keys])
         return code
+
+    def add_age(self, code: str, age: str) -> None:
+        """State the recipient that a party's exports are sealed to from now on.
+
+        Raises:
+            InputError: The party has it already (``key_exists``).
+        """
+        key = _row(code, _jwk(age))
+        detail = {"age": age, "facts": [self._mark(key)]}
+        with self._database.write() as connection:
+            k = tables.client_keys.c
+            here = select(k.kid).where(k.party == code, k.kid == key["kid"])
+            if connection.execute(here).scalar():
+                raise InputError("the party has this key already", code="key_exists")
+            stated = Entry(Kind.FACT, "party key", code, detail=detail)
+            [leaf] = self._log.append(connection, stated)
+            connection.execute(insert(tables.client_keys), key | {"entry": leaf})
+
+    def recipient(self, connection: Session, code: str) -> str | None:
+        """Return the recipient that was stated last for a party, or None.
+
+        Raises:
+            TamperedError: One was written by hand.
+        """
+        stated = []
+        for row in _KEYS.rows(connection, code=code):
+            kid, text, entry = row[PROOF:]
+            jwk = orjson.loads(text)
+            if jwk.get("kty") == AGE:
+                self._marks.check("key", (code, kid, text), entry, row)
+                stated.append((orjson.loads(row[0][1:])["at"], jwk["recipient"]))
+        return str(max(stated)[1]) if stated else None
+
+    def _mark(self, key: Mapping[str, Any]) -> str:
+        return self._marks.of("key", (key["party"], key["kid"], key["jwk"]))
 
     def client(self, code: str) -> Client | None:
         """Return the party with this client id and its keys, or None.
@@ -81,7 +124,8 @@ class Parties:
         for row in rows:
             kid, text, entry = row[PROOF:]
             self._marks.check("key", (code, kid, text), entry, row)
-        return Client(party, tuple(orjson.loads(row[PROOF + 1]) for row in rows))
+        keys = (orjson.loads(row[PROOF + 1]) for row in rows)
+        return Client(party, tuple(key for key in keys if key.get("kty") != AGE))
 
     def party(self, connection: Session, code: str) -> Party | None:
         """Return the party with this code, or None. Raises TamperedError as `client` does."""
@@ -108,6 +152,15 @@ class Parties:
             return {
                 str(code): str(name) for code, name in connection.execute(select(t.code, t.name))
             }
+
+
+def _jwk(age: str) -> dict[str, str]:
+    """Return a recipient in the form of a client's key: one kind of fact for both."""
+    return {"kty": AGE, "kid": age, "recipient": age}
+
+
+def _row(code: str, jwk: Mapping[str, Any]) -> dict[str, Any]:
+    return {"party": code, "kid": jwk["kid"], "jwk": orjson.dumps(dict(jwk)).decode()}
 
 
 _p, _k = tables.parties.c, tables.client_keys.c
