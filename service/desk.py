@@ -111,6 +111,7 @@ class Desk:
             "role": grant.role,
             "reasons": list(grant.reasons),
             "rests_on": [part.entry.hex() for part in grant.parts],
+            "subjects": sorted({part.subject.hex() for part in grant.parts if part.subject}),
         }
         entry = Entry(
             Kind.OUTCOME, f"decide {grant.srv}", grant.party, "allow", grant.policy, detail

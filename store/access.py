@@ -140,7 +140,7 @@ def _by_consent(
             consent = records[good]
             _add(judge, judge.said(good).reasons)
             basis = "attested" if consent.attested else "consent"
-            yield Part(tenancy.subject, segment, basis, consent.id, consent.entry)
+            yield Part(tenancy.subject, segment, basis, consent.id, consent.entry, consent.purpose)
             continue
         every = [] if tenancy is None else [*of(segment, tenancy, facts.consents)]
         every = every or [on_consent(question, registers, None, tenancy, segment, now)]

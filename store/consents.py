@@ -239,7 +239,7 @@ class Consents:
                 told["id"], told["tenancy"], window, told["granularity"],
                 frozenset(Register.parse(word) for word in told["registers"].split()),
                 told["expires"], told["reminder_due"], told["state"], row[-2],
-                attested=told["basis"] == "attested",
+                attested=told["basis"] == "attested", purpose=told["purpose"],
             ))  # fmt: skip
         return found
 

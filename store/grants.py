@@ -55,6 +55,7 @@ class Part:
         basis: ``consent``, ``attested`` (one that the party itself stated), ``registration``,
             ``opt-out`` or ``opt-in``.
         entry: The log entry of the fact that it rests on.
+        purpose: What the customer agreed to it for; empty for a registration.
     """
 
     subject: bytes = field(repr=False)
@@ -62,6 +63,7 @@ class Part:
     basis: str
     reference: str
     entry: bytes = field(repr=False)
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)

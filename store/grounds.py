@@ -70,6 +70,7 @@ class Consent:
         reminder_due: From then on it rests until the customer was reminded.
         state: ``granted``, ``withdrawn`` ..
         attested: The party itself stated the customer's yes.
+        purpose: What for; a code of `policies/consents.toml`.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Consent:
     state: str
     entry: bytes = field(repr=False)
     attested: bool = False
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)

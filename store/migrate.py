@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0003"
-KNOWN = ("0001", "0003")
+CURRENT = "0004"
+KNOWN = ("0001", "0003", "0004")
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 
 

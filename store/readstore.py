@@ -235,7 +235,7 @@ def _intent(grant: Grant, verb: str) -> Entry:
         "reasons": list(grant.reasons),
         "rests_on": [
             {"basis": p.basis, "reference": p.reference, "entry": p.entry.hex(),
-             "subject": p.subject.hex()}
+             "purpose": p.purpose, "subject": p.subject.hex()}
             for p in grant.parts
         ],
     }  # fmt: skip

@@ -1,0 +1,191 @@
+"""The log's index: what an auditor searches. Made of the tree, beside it, and never believed by it.
+
+    log_entries    a row for each leaf of the tree
+    log_subjects   whose reads it is about
+    log_consents   which consents it rests on, or speaks of
+    log_hours      where the entries of an hour stand
+
+Filled in the transaction that numbers leaves (`LogIndex.note`), made anew from the tiles by one
+command. An erased customer stands nowhere in it: whoever has no key any more is not noted, and
+`LogIndex.forget` takes out who was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, case, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from store import tables
+from store.database import Hot, Prepared, portions
+from store.log_rows import Noted, noted, place_of, subjects_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.engine import Connection
+
+    from store.database import Session
+
+Leaf = tuple[int, int, bytes, str | None]  # shard, position, leaf, detail; None: erased
+HOUR = 3_600_000  # milliseconds
+_TOGETHER = 500  # places asked for in one statement
+
+
+class LogIndex:
+    """Notes leaves, and forgets customers."""
+
+    def note(self, connection: Session, rows: Iterable[Leaf]) -> None:
+        """Note leaves that have just got their positions, in the caller's transaction.
+
+        The same again changes nothing. The detail of an entry that is about erased customers alone
+        is deleted here: its answer was asked for in the moment of the erasure.
+        """
+        found = [(place_of(shard, at), noted(leaf, detail)) for shard, at, leaf, detail in rows]
+        living = _living(connection, {s for _, one in found for s in one.subjects})
+        gone = [one for _, one in found if one.subjects and living.isdisjoint(one.subjects)]
+        if gone:
+            _ERASE.run(connection, [{"gone": one.entry} for one in gone])
+            found = [(place, _without_detail(one) if one in gone else one) for place, one in found]
+        put(connection, found, living)
+
+    def forget(self, connection: Connection, subject: bytes) -> int:
+        """Take an erased customer out, in the transaction that erases; returns how many details.
+
+        An entry that names other customers too, who are not erased, keeps its detail until the last
+        of them is: it is their record of who read their data. The leaf stays in any case.
+        """
+        erased = _forget_waiting(connection, subject)
+        t = tables.log_subjects.c
+        query = select(t.place).where(t.subject == subject).order_by(t.place)
+        places = connection.execute(query).scalars().all()
+        connection.execute(delete(tables.log_subjects).where(t.subject == subject))
+        for some in portions(places, _TOGETHER):
+            shared = connection.execute(select(t.place).where(t.place.in_(some))).scalars()
+            erased += _erase(connection, set(some) - set(shared))
+        return erased
+
+
+def put(
+    connection: Session, found: Sequence[tuple[int, Noted]], living: frozenset[bytes] | None = None
+) -> None:
+    """Write index rows where there are none yet; subjects only of ``living``, where it is given."""
+    _PUT.run(connection, [_row(place, one) for place, one in found])
+    subjects = [
+        {"subject": subject, "place": place}
+        for place, one in found
+        for subject in one.subjects
+        if living is None or subject in living
+    ]
+    consents = [
+        {"consent": consent, "place": place, "purpose": purpose}
+        for place, one in found
+        for consent, purpose in one.consents
+    ]
+    if subjects:
+        _SUBJECT.run(connection, subjects)
+    if consents:
+        _CONSENT.run(connection, consents)
+    _HOURS.run(connection, _hours(found))
+
+
+def _row(place: int, one: Noted) -> dict[str, Any]:
+    return {
+        "place": place, "entry": one.entry, "at": one.at, "kind": one.kind, "party": one.party,
+        "action": one.action, "decision": one.decision, "person": one.person,
+        "half_hours": one.half_hours, "follows": one.follows, "aborted": one.aborted,
+    }  # fmt: skip
+
+
+def _hours(found: Sequence[tuple[int, Noted]]) -> list[dict[str, int]]:
+    spans: dict[int, tuple[int, int]] = {}
+    for place, one in found:
+        hour = one.at // HOUR
+        low, high = spans.get(hour, (place, place))
+        spans[hour] = (min(low, place), max(high, place))
+    return [{"hour": hour, "low": low, "high": high} for hour, (low, high) in spans.items()]
+
+
+def _without_detail(one: Noted) -> Noted:
+    return Noted(one.entry, one.at, one.kind, one.party, one.action, one.decision)
+
+
+def _living(connection: Session, subjects: set[bytes]) -> frozenset[bytes]:
+    """Return which of ``subjects`` have a key: the others are erased."""
+    if isinstance(connection, Hot) or connection.dialect.name == "sqlite":
+        return frozenset(s for s in subjects if _HAS_KEY.rows(connection, subject=s))
+    keys = tables.deks.c.subject
+    found: set[bytes] = set()
+    for some in portions(subjects, _TOGETHER):
+        found |= set(connection.execute(select(keys).where(keys.in_(some))).scalars())
+    return frozenset(found)
+
+
+def _forget_waiting(connection: Connection, subject: bytes) -> int:
+    """Erase details that are about ``subject`` alone, of leaves that are not in the tree yet."""
+    leaves, details = tables.leaves.c, tables.details.c
+    query = (
+        select(details.entry, details.detail)
+        .join(tables.leaves, leaves.entry == details.entry)
+        .where(leaves.position.is_(None), details.detail.contains(subject.hex()))
+    )
+    doomed = [
+        {"gone": entry}
+        for entry, text in connection.execute(query).all()
+        if subjects_of(text) == (subject,)
+    ]
+    if doomed:
+        _ERASE.run(connection, doomed)
+    return len(doomed)
+
+
+def _erase(connection: Connection, places: set[int]) -> int:
+    """Delete the details of entries, and what the index has of them."""
+    if not places:
+        return 0
+    e = tables.log_entries
+    entries = select(e.c.entry).where(e.c.place.in_(places))
+    erased = connection.execute(
+        delete(tables.details).where(tables.details.c.entry.in_(entries))
+    ).rowcount
+    nothing = {"person": None, "half_hours": None, "follows": None, "aborted": False}
+    connection.execute(update(e).where(e.c.place.in_(places)).values(nothing))
+    consents = tables.log_consents
+    connection.execute(delete(consents).where(consents.c.place.in_(places)))
+    return int(erased)
+
+
+def _absent(table: Table) -> Prepared:
+    """Return a statement that writes rows of ``table`` where there are none of their key."""
+    # PostgreSQL's words, which SQLite's dialect writes too.
+    return Prepared(insert(table).values(_bound(table)).on_conflict_do_nothing())
+
+
+def _bound(table: Table) -> dict[str, Any]:
+    return {column.name: bindparam(column.name) for column in table.columns}
+
+
+def _widened() -> Prepared:
+    t = tables.log_hours
+    put = insert(t).values(_bound(t))
+    new = put.excluded
+    return Prepared(
+        put.on_conflict_do_update(
+            index_elements=[t.c.hour],
+            set_={
+                "low": case((new.low < t.c.low, new.low), else_=t.c.low),
+                "high": case((new.high > t.c.high, new.high), else_=t.c.high),
+            },
+        )
+    )
+
+
+_PUT = _absent(tables.log_entries)
+_SUBJECT = _absent(tables.log_subjects)
+_CONSENT = _absent(tables.log_consents)
+_HOURS = _widened()
+_ERASE = Prepared(delete(tables.details).where(tables.details.c.entry == bindparam("gone")))
+_HAS_KEY = Prepared(
+    select(tables.deks.c.number).where(tables.deks.c.subject == bindparam("subject")).limit(1)
+)
