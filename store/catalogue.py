@@ -20,7 +20,17 @@ from sqlalchemy import LargeBinary, Select, bindparam, delete, func, insert, sel
 from store import tables
 from store.database import MOST_ROWS, Prepared, portions
 from store.errors import CommitConflictError, InputError, TamperedError
-from store.runs import RUN_SIZE, FoundRun, NewFile, Run, find_run, pages
+from store.runs import (
+    RUN_SIZE,
+    FoundRun,
+    NewFile,
+    Run,
+    entries,
+    find_run,
+    pages,
+    place_name,
+    rows_digest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -275,6 +285,34 @@ class Catalogue:
         if hashlib.sha256(index).digest() != file.index_digest:
             raise TamperedError("index", "a file's run index is not the one that was committed")
         return [Run.decode(index[at : at + RUN_SIZE]) for at in range(0, len(index), RUN_SIZE)]
+
+    def rows_of(self, batch: int) -> dict[str, str]:
+        """Return the digest of the rows of a batch that is not committed yet; see `rows_digest`.
+
+        Returns:
+            Hex by register and month, ``active_import 2025-07``.
+
+        Raises:
+            TamperedError: A run index is not the one that was written.
+        """
+        f, r = tables.files.c, tables.runs.c
+        mine = (f.batch == batch, f.state == FileState.PENDING)
+        places = select(f.register, f.month).where(*mine).distinct().order_by(f.register, f.month)
+        found = {}
+        with self._database.read() as connection:
+            for register, month in connection.execute(places).all():
+                here = select(f.id, f.index_digest).where(
+                    *mine, f.register == register, f.month == month
+                )
+                runs: list[bytes] = []
+                for file, digest in connection.execute(here).all():
+                    pages_ = select(r.page).where(r.file == file).order_by(r.first)
+                    index = b"".join(connection.execute(pages_).scalars())
+                    if hashlib.sha256(index).digest() != digest:
+                        raise TamperedError("index", "a file's run index is not what was written")
+                    runs += entries(index)
+                found[place_name(register, month)] = rows_digest(sorted(runs)).hex()
+        return found
 
     def revert(self, connection: Connection, number: int, entry: bytes) -> int:
         """Leave commit ``number`` out of every later answer. Returns the commit that says so.

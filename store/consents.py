@@ -366,7 +366,8 @@ class Consents:
         state = after(state_at(row, self._ends(connection, row) or FOREVER, now), event)
         moved = {**{n: row[n] for n in _COLUMNS}, **changes, "state": state}
         moved["version"] = row["version"] + 1
-        leaf = self._leaf(connection, moved, event, by, basis, {**changes, "state": state}, now)
+        changed = {**changes, "state": state}
+        leaf = self._leaf(connection, moved, event, by, basis, changed, now, before=row)
         t = tables.consents
         done = connection.execute(
             update(t)
@@ -378,7 +379,8 @@ class Consents:
 
     def _leaf(
         self, connection: Connection, row: Mapping[str, Any], event: str, by: Speaker, basis: str,
-        changes: Mapping[str, Any], now: float | None = None,
+        changes: Mapping[str, Any], now: float | None = None, *,
+        before: Mapping[str, Any] | None = None,
     ) -> bytes:  # fmt: skip
         """Write one event, with the leaf that states it and the row that it leads to."""
         told = {k: v for k, v in changes.items() if k not in _NEVER_CHANGED}
@@ -390,15 +392,20 @@ class Consents:
             "basis": basis, "tag": row["tag"], "changes": canonical(told).decode(),
         }  # fmt: skip
         facts = [
-            self._marks.of("consent", [row[name] for name in _COLUMNS]),
+            self._mark(row),
             self._marks.of("consent event", [noted[name] for name in _EVENT]),
         ]
+        ended = {} if before is None else {"ended": [self._mark(before)]}
         whole = {k: int(v) if isinstance(v, float) else v for k, v in told.items()}
         detail = {**whole, "consent": row["id"], "to": row["party"], "as": basis, "facts": facts}
+        detail |= ended
         entry = Entry(Kind.FACT, f"consent {event}", by.party, detail=detail)
         [leaf] = self._log.append(connection, entry)
         connection.execute(insert(tables.consent_events), noted | {"entry": leaf})
         return leaf
+
+    def _mark(self, row: Mapping[str, Any]) -> str:
+        return self._marks.of("consent", [row[name] for name in _COLUMNS])
 
     def _found(self, connection: Connection, identity: str) -> dict[str, Any]:
         rows = _ONE.rows(connection, id=identity)

@@ -5,6 +5,9 @@
 The mark of every fact that a leaf states stands in the leaf's detail, under ``facts``. A row holds
 where its leaf is there, the leaf commits to the detail, and the row's own mark is in it. The mark
 is keyed: who writes the database and has no key can make a leaf, and no mark.
+
+The marks of rows that hold no more, because the leaf changed or took them away, stand under
+``ended``. So the leaves, one after the other, say which rows there must be now: no fewer, no older.
 """
 
 from __future__ import annotations

@@ -65,7 +65,14 @@ class _Row:
     fresh: bool = False
 
     def mark(self, marks: Marks) -> str:
-        values = (self.tag, self.party, self.role, self.premises, self.start, self.end)
+        return self._mark(marks, self.end)
+
+    def mark_before(self, marks: Marks) -> str:
+        """Return the mark of the row as it was found."""
+        return self._mark(marks, self.was)
+
+    def _mark(self, marks: Marks, end: int | None) -> str:
+        values = (self.tag, self.party, self.role, self.premises, self.start, end)
         return marks.of("registration", values)
 
 
@@ -159,8 +166,11 @@ class Registrations:
                 bad(supply.line, error.code)
         rows = [row for row in touched.values() if row.fresh or row.end != row.was]
         for some in portions(rows, TOGETHER):
-            facts = [row.mark(self._marks) for row in some]
-            entry = Entry(Kind.FACT, "registration add", detail={"facts": facts})
+            detail = {"facts": [row.mark(self._marks) for row in some]}
+            ended = [row.mark_before(self._marks) for row in some if not row.fresh]
+            if ended:
+                detail["ended"] = ended
+            entry = Entry(Kind.FACT, "registration add", detail=detail)
             [leaf] = self._log.append(connection, entry)
             _write(connection, some, leaf)
         return len(rows)

@@ -6,18 +6,19 @@ offset  size  field
 16      6     offset of its first box in the file, little-endian
 22      2     boxes, little-endian
 24      16    SHA-256/16 of its boxes, in order
+
+Where the boxes lie changes when files are merged; which there are does not. So what one batch put
+into one register and month is named by a digest that leaves the places out: see `rows_digest`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from store.envelope import BOX_SIZE
-
-if TYPE_CHECKING:
-    from store.reads import Register
+from store.reads import Register, month_name
 
 RUN_SIZE = 40  # bytes
 RUNS_PER_PAGE = 96  # so that a page stays within one page of SQLite's
@@ -67,6 +68,11 @@ class NewFile:
     body: memoryview = field(repr=False)
 
     @property
+    def place(self) -> str:
+        """Its register and month: ``active_import 2025-07``."""
+        return place_name(self.register, self.month)
+
+    @property
     def index(self) -> bytes:
         """The run index, all of it."""
         return b"".join(run.encode() for run in self.runs)
@@ -90,6 +96,31 @@ class FoundRun:
     def length(self) -> int:
         """Bytes of the run."""
         return self.run.rows * BOX_SIZE
+
+
+def place_name(register: int, month: int) -> str:
+    """Return how a register and month are called in the log: ``active_import 2025-07``."""
+    return f"{Register(register).word} {month_name(month)}"
+
+
+def rows_digest(runs: Iterable[bytes]) -> bytes:
+    """Return the digest of the rows of one batch, register and month, wherever they lie.
+
+    Args:
+        runs: Entries of the run index, by ascending subject, each subject once.
+
+    Returns:
+        SHA-256 over subject (16), boxes (2), SHA-256/16 of its boxes by ascending day, of each.
+    """
+    whole = hashlib.sha256()
+    for run in runs:
+        whole.update(run[:16] + run[22:RUN_SIZE])
+    return whole.digest()
+
+
+def entries(index: bytes) -> list[bytes]:
+    """Return the entries of a run index, 40 bytes each."""
+    return [index[at : at + RUN_SIZE] for at in range(0, len(index), RUN_SIZE)]
 
 
 def find_run(page: bytes, subject: bytes) -> Run | None:

@@ -173,7 +173,9 @@ class Tenancies:
         true = [row[PROOF] for row in live
                 if self._marks.holds("tenancy", (tag, *row[PROOF:-1]), row[-1], row)]  # fmt: skip
         facts = [self.mark(tag, start, None) for start in true]
-        stated = Entry(Kind.ERASE, "keys erase", detail={"basis": basis, "facts": facts})
+        ended = [self.mark(tag, *row[PROOF:-1]) for row in live if row[PROOF] in true]
+        detail = {"basis": basis, "facts": facts, "ended": ended}
+        stated = Entry(Kind.ERASE, "keys erase", detail=detail)
         [leaf] = self._log.append(connection, stated)
         moved = self._move(connection)
         connection.execute(delete(tables.deks).where(tables.deks.c.subject.in_(subjects)))
@@ -253,6 +255,10 @@ class Tenancies:
                         select(t.c.subject).where(t.c.subject.in_(asked))
                     ).scalars())  # fmt: skip
                 keys = [row for row in keys if row["subject"] in won]
+                lost = [self.mark(tag, 0, drawn[tag]) for tag in tags if drawn[tag] not in won]
+                for marks in portions(lost, TOGETHER):
+                    unsaid = {"facts": [], "ended": list(marks)}
+                    self._log.append(connection, Entry(Kind.FACT, "tenancy first", detail=unsaid))
             if keys:
                 connection.execute(insert(tables.deks), keys)
 

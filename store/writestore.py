@@ -26,7 +26,7 @@ from store.laying import Laid, breaks, files, lay
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
 from store.reads import MISSING, MeterDays, Register
-from store.runs import NewFile
+from store.runs import NewFile, rows_digest
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -193,16 +193,17 @@ class WriteStore:
 
     def _put(self, batch: int, files: Sequence[NewFile], counted: _Counted) -> None:
         self._catalogue.register(batch, files)
-        counted.files += [file.name for file in files]
-        counted.digests += [file.name + " " + file.index_digest.hex() for file in files]
+        for file in files:
+            counted.put(file)
         with ThreadPoolExecutor(PUTTERS) as pool:
             list(pool.map(lambda file: self._objects.put(file.name, file.body), files))
 
     def _publish(
         self, batch: int, sources: Sequence[Source], replays: Sequence[int], counted: _Counted
     ) -> Commit:
+        rows = self._catalogue.rows_of(batch) if counted.several else counted.rows
         detail = {
-            "batch": batch, "days": counted.days, "reads": counted.reads,
+            "batch": batch, "days": counted.days, "reads": counted.reads, "rows": rows,
             "files": counted.digests, "sources": [s.digest.hex() for s in sources],
         }  # fmt: skip
         with self._database.write() as connection:
@@ -216,13 +217,13 @@ class WriteStore:
                 "number": number, "at": self._clock.now(), "batch": batch,
                 "days": counted.days, "reads": counted.reads, "entry": leaf,
             })  # fmt: skip
-            rows = [
+            taken = [
                 {"digest": s.digest, "profile": s.profile, "commit": number, "reads": s.reads,
                  "rejected": len(s.rejected)}
                 for s in sources
             ]  # fmt: skip
             _forget_reverted(connection, [source.digest for source in sources])
-            if rows and insert_absent(connection, tables.ledger, rows) != len(rows):
+            if taken and insert_absent(connection, tables.ledger, taken) != len(taken):
                 raise CommitConflictError(
                     "another commit took one of these files meanwhile: run it again"
                 )
@@ -244,7 +245,16 @@ class _Counted:
     erased: int = 0
     files: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
+    rows: dict[str, str] = field(default_factory=dict)  # see `rows_digest`
+    several: bool = False  # files of one register and month: their rows count together
     seen: list[tuple[int, list[bytes]]] = field(default_factory=list)
+
+    def put(self, file: NewFile) -> None:
+        """Note a file that was named and is about to be put."""
+        self.files.append(file.name)
+        self.digests.append(f"{file.name} {file.index_digest.hex()}")
+        self.several |= file.place in self.rows
+        self.rows[file.place] = rows_digest(run.encode() for run in file.runs).hex()
 
     def note(self, census: Census, tags: list[bytes], erased: int) -> None:
         self.seen.append((census.moves, tags))
