@@ -35,6 +35,11 @@ class Moment:
     reverted: frozenset[int]
     of: Mapping[int, int] = field(repr=False)
 
+    def counts(self, batch: int) -> bool:
+        """Return whether the commit of ``batch`` counts."""
+        commit = self.of[batch]
+        return commit <= self.as_of and commit not in self.reverted
+
 
 class Canvas:
     """The half-hours of one register over whole UTC days; rows are laid on it, oldest first."""
@@ -74,46 +79,55 @@ class Canvas:
             TamperedError: A box does not open; nothing of this answer may be used.
         """
         rows = np.frombuffer(boxes, lake.BOX)
-        day = rows["day"].astype(np.int64)
-        chosen = (day >= window.days[0]) & (day <= window.days[-1])
-        order = _order(rows["batch"], moment, chosen)
-        at = np.flatnonzero(chosen)
-        if order is not None:
-            at = at[np.lexsort((rows["batch"][at], order[at]))]
-        states = block.unpack_states(rows["states"][at])
+        chosen = _chosen(rows, window, moment)
+        line, packed = rows["day"][chosen].astype(np.int64), rows["states"][chosen]
+        states = block.unpack_states(packed)
         if deks is None:
             energy = np.full(states.shape, MISSING, np.uint16)
         else:
-            energy = _open(deks, aad, rows[at])
-        line = day[at]
+            energy = _open(deks, aad, rows[chosen])
         _clip(states, line, window)
         self._lay(line - self._first, energy, states)
 
     def _lay(
         self, line: NDArray[np.int64], energy: NDArray[np.uint16], states: NDArray[np.uint8]
     ) -> None:
+        says = states != State.NOTHING
+        if _unbroken(line):
+            onto = slice(int(line[0]), int(line[0]) + len(line))
+            np.copyto(self._energy[onto], energy, where=says)
+            np.copyto(self._states[onto], states, where=says)
+            return
         for at in _turns(line):
-            onto, says = line[at], states[at] != State.NOTHING
-            self._energy[onto] = np.where(says, energy[at], self._energy[onto])
-            self._states[onto] = np.where(says, states[at], self._states[onto])
+            days, told = line[at], says[at]
+            self._energy[days] = np.where(told, energy[at], self._energy[days])
+            self._states[days] = np.where(told, states[at], self._states[days])
 
 
-def _order(
-    batches: NDArray[np.uint32], moment: Moment, chosen: NDArray[np.bool_]
-) -> NDArray[np.int64] | None:
-    """Return the commit of each row; drop from ``chosen``, in place, what does not count.
+def _chosen(rows: NDArray[np.void], window: Window, moment: Moment) -> slice | NDArray[np.intp]:
+    """Return which rows count, oldest first.
 
-    None where all rows are of one commit, so that nothing has to be ordered.
+    Rows of one commit by ascending day, as a compacted meter has them, are one slice of the rows:
+    nothing is sorted and nothing copied (measured: 0.05 ms of 13 months).
     """
-    if len(batches) and (batches == batches[0]).all():
-        commit = moment.of[int(batches[0])]
-        if commit > moment.as_of or commit in moment.reverted:
-            chosen[:] = False
-        return None
+    day, batches = rows["day"], rows["batch"]
+    first, last = window.days[0], window.days[-1]
+    if len(rows) and (batches == batches[0]).all() and (day[1:] > day[:-1]).all():
+        if not moment.counts(int(batches[0])):
+            return slice(0)
+        return slice(*np.searchsorted(day, (first, last + 1)).tolist())
+    within = (day >= first) & (day <= last)
     distinct, which = np.unique(batches, return_inverse=True)
-    order = np.array([moment.of[batch] for batch in distinct.tolist()], np.int64)[which]
-    chosen &= (order <= moment.as_of) & ~np.isin(order, list(moment.reverted))
-    return order
+    numbers = distinct.tolist()
+    counts = np.array([moment.counts(batch) for batch in numbers], np.bool_)[which]
+    at = np.flatnonzero(within & counts)
+    commits = np.array([moment.of[batch] for batch in numbers], np.int64)[which]
+    return at[np.lexsort((batches[at], commits[at]))]
+
+
+def _unbroken(line: NDArray[np.int64]) -> bool:
+    """Return whether each row lies on the day after the one before."""
+    return len(line) > 0 and bool((line[1:] == line[:-1] + 1).all())
 
 
 def _turns(line: NDArray[np.int64]) -> list[NDArray[np.intp] | slice]:
