@@ -23,16 +23,19 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from store.committer import Committer
 from store.errors import CatalogueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from sqlalchemy import ClauseElement, Table
     from sqlalchemy.engine import Dialect
 
 MOST_ROWS = 500  # rows one transaction may write: some 5 ms, so that no answer waits long behind it
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 PATIENCE = 20.0  # seconds a writer waits for its turn
 
 
@@ -125,6 +128,7 @@ class Database:
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
         self._spare: list[sqlite3.Connection] = []
+        self._committer = Committer()
         driver: Any = self._writer.dialect.dbapi
         self._driver_error: type[Exception] = driver.Error
 
@@ -174,15 +178,64 @@ class Database:
             yield Hot(bare, self._writer.dialect)
             bare.commit()
 
+    def hot_write_behind(
+        self, work: Callable[[Session], Result], then: Callable[[], None]
+    ) -> Future[Result]:
+        """Run ``work`` in a transaction whose commit goes on while the caller does. SQLite only.
+
+        The statements run here and now: they take less than waking a thread. What takes its time is
+        the disk, and a thread that syncs holds no Python (measured: 0.15 ms of an answer on an idle
+        disk, 2 ms on one that others write to).
+
+        Args:
+            work: Runs `Prepared` statements.
+            then: Called on another thread once the transaction is over, whichever way, and before
+                the future tells of it; not called where this method raises.
+
+        Returns:
+            What ``work`` returned, once it is durable; or CatalogueError, see `write`.
+
+        Raises:
+            BusyError: Somebody else writes.
+            CatalogueError: A statement failed; nothing was written.
+        """
+        with self._translated():
+            bare = self._take()
+            try:
+                _begin_immediate(bare.execute, None)
+                result = work(Hot(bare, self._writer.dialect))
+            except BaseException:
+                self._give_back(bare)
+                raise
+        return self._committer.finish(lambda: self._commit(bare, result, then))
+
+    def _commit(self, bare: sqlite3.Connection, result: Result, then: Callable[[], None]) -> Result:
+        try:
+            with self._translated():
+                bare.commit()
+        finally:
+            self._give_back(bare)
+            then()
+        return result
+
     @contextmanager
     def _bare(self) -> Iterator[sqlite3.Connection]:
         with self._translated():
-            bare = self._spare.pop() if self._spare else self._open()
+            bare = self._take()
             try:
                 yield bare
             finally:
-                bare.rollback()
-                self._spare.append(bare)
+                self._give_back(bare)
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return self._open()
+
+    def _give_back(self, bare: sqlite3.Connection) -> None:
+        bare.rollback()
+        self._spare.append(bare)
 
     def _open(self) -> sqlite3.Connection:
         pooled = self._writer.raw_connection()
@@ -205,6 +258,7 @@ class Database:
 
     def close(self) -> None:
         """Let every connection go."""
+        self._committer.close()
         self._reader.dispose()
         self._writer.dispose()
         while self._spare:

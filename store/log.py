@@ -114,6 +114,26 @@ class _Waiting:
     done: Callable[[bool | MeterkeepError], None]
 
 
+class Leaf:
+    """A leaf on its way to the disk. Until it is durable, nothing that it records may leave."""
+
+    def __init__(self, identity: bytes, committed: Future[bool]) -> None:
+        self._identity, self._committed = identity, committed
+
+    async def durable(self) -> bytes:
+        """Return the entry id once the leaf is durable; raises as `Log.write` does."""
+        if not self._committed.done():
+            with suppress(Exception):  # told below
+                await asyncio.wrap_future(self._committed)
+        try:
+            fresh = self._committed.result()
+        except MeterkeepError:
+            raise
+        except Exception as error:
+            raise _refusal(error) from error
+        return _fresh(self._identity, fresh)
+
+
 class Log:
     """Writes leaves: in a caller's transaction, or grouped with others' in one of its own."""
 
@@ -155,23 +175,26 @@ class Log:
         self, entry: Entry, also: Callable[[Session], bool] | None = None
     ) -> bytes:
         """Write one leaf without holding the event loop; see `write`."""
+        return await self.start(entry, also).durable()
+
+    def start(self, entry: Entry, also: Callable[[Session], bool] | None = None) -> Leaf:
+        """Begin to write one leaf, for the event loop; `Leaf.durable` tells when it is.
+
+        Raises:
+            CatalogueError: It cannot even begin: do not answer.
+        """
         if self._database.is_local and not self._queue and self._turn.acquire(blocking=False):
-            # Nobody to group with: a commit costs less here than waking a thread for it would.
+            # Nobody to group with: its statements cost less here than in the writer's thread.
             try:
                 return self._alone(entry, also)
             except BusyError:
-                pass  # another process writes: wait for it beside the event loop
-            finally:
+                self._turn.release()  # another process writes: wait for it beside the event loop
+            except BaseException:
                 self._turn.release()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-
-        def done(result: bool | MeterkeepError) -> None:
-            with suppress(RuntimeError):  # its loop is gone: nobody waits, others still do
-                loop.call_soon_threadsafe(_settle, future, result)
-
-        identity = self._submit(entry, also, done)
-        return _fresh(identity, await future)
+                raise
+        future: Future[bool] = Future()
+        future.set_running_or_notify_cancel()  # who gives up waiting stops nothing
+        return Leaf(self._submit(entry, also, lambda result: _settle(future, result)), future)
 
     def close(self) -> None:
         """Let the writer finish what waits, and stop it."""
@@ -208,14 +231,18 @@ class Log:
             self._wake.notify()
         return identity
 
-    def _alone(self, entry: Entry, also: Callable[[Session], bool] | None) -> bytes:
-        """Commit one leaf here and now. Raises BusyError where that would have to wait."""
+    def _alone(self, entry: Entry, also: Callable[[Session], bool] | None) -> Leaf:
+        """Write one leaf here, and let it be committed beside the event loop.
+
+        Raises BusyError where it would have to wait for another writer.
+        """
         self._refuse_when_closed()
         identity, leaf, detail = self._rows(entry)
-        [result] = self._settled([_Waiting(leaf, detail, also, lambda _: None)], wait=False)
-        if isinstance(result, MeterkeepError):
-            raise result
-        return _fresh(identity, result)
+        group = [_Waiting(leaf, detail, also, lambda _: None)]
+        committed = self._database.hot_write_behind(
+            lambda connection: _put(connection, group)[0], self._turn.release
+        )
+        return Leaf(identity, committed)
 
     def _refuse_when_closed(self) -> None:
         if self._closing:
@@ -234,30 +261,26 @@ class Log:
             for waiting, result in zip(group, results, strict=True):
                 waiting.done(result)
 
-    def _settled(
-        self, group: list[_Waiting], *, wait: bool = True
-    ) -> Sequence[bool | MeterkeepError]:
+    def _settled(self, group: list[_Waiting]) -> Sequence[bool | MeterkeepError]:
         """Commit ``group``; a caller that waits hears of anything that goes wrong."""
         try:
-            return self._commit(group, wait=wait)
-        except BusyError:
-            raise
-        except MeterkeepError as error:
-            return [error] * len(group)
+            with self._database.hot_write() as connection:
+                return _put(connection, group)
         except Exception as error:  # noqa: BLE001 - see above
-            return [CatalogueError(f"the log refused ({type(error).__name__})")] * len(group)
+            return [_refusal(error)] * len(group)
 
-    def _commit(self, group: list[_Waiting], *, wait: bool) -> list[bool]:
-        with self._database.hot_write(wait=wait) as connection:
-            _LEAF.run(connection, [w.leaf for w in group])
-            _DETAIL.run(connection, [w.detail for w in group])
-            # In one order, whoever commits: two workers that note the same uses never deadlock.
-            turns = sorted(range(len(group)), key=lambda at: getattr(group[at].also, "token", b""))
-            fresh = [True] * len(group)
-            for at in turns:
-                also = group[at].also
-                fresh[at] = also is None or also(connection)
-            return fresh
+
+def _put(connection: Session, group: list[_Waiting]) -> list[bool]:
+    """Write leaves and what goes with them; return of each whether all was used the first time."""
+    _LEAF.run(connection, [w.leaf for w in group])
+    _DETAIL.run(connection, [w.detail for w in group])
+    # In one order, whoever commits: two workers that note the same uses never deadlock.
+    turns = sorted(range(len(group)), key=lambda at: getattr(group[at].also, "token", b""))
+    fresh = [True] * len(group)
+    for at in turns:
+        also = group[at].also
+        fresh[at] = also is None or also(connection)
+    return fresh
 
 
 _LEAF = Prepared(
@@ -272,14 +295,17 @@ _DETAIL = Prepared(
 )
 
 
-def _settle(future: Future[bool] | asyncio.Future[bool], result: bool | MeterkeepError) -> None:
-    """Tell who waits; one who gave up is told nothing."""
-    if future.cancelled():
-        return
+def _settle(future: Future[bool], result: bool | MeterkeepError) -> None:
     if isinstance(result, MeterkeepError):
         future.set_exception(result)
     else:
         future.set_result(result)
+
+
+def _refusal(error: Exception) -> MeterkeepError:
+    if isinstance(error, MeterkeepError):
+        return error
+    return CatalogueError(f"the log refused ({type(error).__name__})")
 
 
 def _fresh(identity: bytes, fresh: bool) -> bytes:

@@ -1,10 +1,11 @@
 """The way out: a Grant in, opened half-hours out. There is no other way to a plaintext.
 
-1  the leaf is durable      or nothing is answered
+1  the leaf is begun        it becomes durable while the next four steps are done
 2  one snapshot             live files, run indexes, DEKs, commits
 3  one range per file       by arithmetic; nothing is listed, no footer is parsed
 4  run digests              a rolled-back, shortened or swapped run is an alarm
 5  open, overlay            later commits over earlier ones, half-hour by half-hour
+6  the leaf is durable      or nothing is answered, and nobody hears of what was found either
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class ReadStore:
         self._tenancies, self._log, self._store = tenancies, log, store
 
     async def read(self, grant: Grant, also: Also | None = None) -> Answer:
-        """Return the reads of ``grant``; its leaf is durable before the first byte is fetched.
+        """Return the reads of ``grant``; its leaf is durable before anything is returned or raised.
 
         Args:
             grant: What may be read.
@@ -118,7 +119,16 @@ class ReadStore:
         return self._lay([(subject, window)], registers, window, plan, fetched, moment, sealed=True)
 
     async def _answer(self, grant: Grant, verb: str, also: Also | None, *, sealed: bool) -> Answer:
-        entry = await self._log.write_async(_intent(grant, verb), also)
+        leaf = self._log.start(_intent(grant, verb), also)
+        try:
+            series, commit = await self._found(grant, sealed=sealed)
+        finally:
+            # Whatever came of it, nobody hears of it before the log has it.
+            entry = await leaf.durable()
+        return Answer(series, commit, entry, grant)
+
+    async def _found(self, grant: Grant, *, sealed: bool) -> tuple[tuple[Series, ...], int]:
+        """Return what is kept of what was granted, and the commit that it rests on."""
         asked = (_spans(grant.parts), grant.registers, grant.as_of, grant.mpxn if sealed else None)
         plan = await self._aside(self._plan, *asked)
         try:
@@ -133,7 +143,7 @@ class ReadStore:
         series = self._lay(
             parts, grant.registers, grant.window, plan, fetched, moment, sealed=sealed
         )
-        return Answer(series, plan.commit, entry, grant)
+        return series, plan.commit
 
     async def _aside(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run SQL where it does not hold the event loop: SQLite's microseconds stay in line."""

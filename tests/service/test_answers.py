@@ -364,12 +364,12 @@ def test_a_fault_is_told_without_a_word_of_itself(
 
 
 def test_no_leaf_no_answer(calling: Calling, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: Any, **__: Any) -> bytes:
+    def refuse(*_: Any, **__: Any) -> None:
         raise CatalogueError("the disk is full")
 
     async def body(caller: Any) -> None:
         await caller.handle("reader")
-        monkeypatch.setattr(type(world.store.log), "write_async", refuse)
+        monkeypatch.setattr(type(world.store.log), "start", refuse)
         assert code(await caller.reads("reader")) == (503, "catalogue_unavailable")
         assert code(await caller.reads("stranger")) == (503, "catalogue_unavailable")
 

@@ -184,7 +184,6 @@ def test_where_nothing_can_be_logged_nothing_is_answered(
     reads = scene.world.store.reads
     with mishap(scene), pytest.raises(CatalogueError) as raised:  # type: ignore[attr-defined]
         asyncio.run(reads.read(grant))
-    assert scene.keeper.asked == []
     nothing(raised.value, caplog)
     scene.patch.setattr(database, "PATIENCE", 5.0)
     assert scene.read() == VALUES
