@@ -11,6 +11,7 @@ from store import coverage, fact_commands, policy_commands
 from store.asked import meter_points, say
 from store.errors import CommitConflictError, InputError
 from store.log import Entry, Kind
+from store.log_commands import log_app
 from store.reads import Register, month_name
 from store.wiring import Settings, Store, initialise, open_store
 
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
     app.command("coverage")(coverage_)
     app.add_typer(keys_app, name="keys")
+    app.add_typer(log_app, name="log")
     fact_commands.register(app)
     policy_commands.register(app)
 

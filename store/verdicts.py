@@ -1,0 +1,116 @@
+"""Whom a verifier believes, and what it says in the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from store.errors import ProofError
+from store.notes import Algorithm, Checkpoint, Verifier, open_note, split_note
+from store.walking import Finding, Walked
+
+_YEAR = re.compile(r"(?P<log>.+/)[0-9]{4}", re.ASCII)
+
+NO_KEY = "no_key"
+
+
+class Status(IntEnum):
+    """What came out; the exit status of `log verify`."""
+
+    CONSISTENT = 0
+    TAMPERED = 1
+    UNKNOWN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom the verifier believes.
+
+    Attributes:
+        keys: Verifier keys of the log and of witnesses.
+        quorum: Witnesses that must have cosigned.
+    """
+
+    keys: Sequence[Verifier]
+    quorum: int = 0
+
+    def of(self, origin: str) -> Verifier | None:
+        """Return the key of the log called ``origin``.
+
+        One log has one key and a name for each year: the key of one year counts for the others.
+        """
+        for key in self.keys:
+            if key.algorithm is Algorithm.ED25519 and key.name == origin:
+                return key
+        for key in self.keys:
+            if key.algorithm is Algorithm.ED25519 and log_of(key.name) == log_of(origin):
+                return replace(key, name=origin)
+        return None
+
+    @property
+    def witnesses(self) -> list[Verifier]:
+        """The keys of witnesses."""
+        return [key for key in self.keys if key.algorithm is Algorithm.COSIGNATURE]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What can be said of one year's log.
+
+    Attributes:
+        origin: Its name; empty where no checkpoint was found.
+        size: Leaves under its checkpoint.
+        root: The checkpoint's root, hex; empty where there is none.
+        walked: What the walk over its files found.
+        findings: What is wrong beside that.
+        unknown: What could not be told, and why.
+        remarks: What is worth knowing and is no fault.
+        cosigned: Names of the witnesses that cosigned the checkpoint.
+    """
+
+    origin: str = ""
+    size: int = 0
+    root: str = ""
+    walked: Walked = field(default_factory=Walked)
+    findings: list[Finding] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    cosigned: list[str] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[Finding]:
+        """All that is wrong, as far as it is told one by one."""
+        return [*self.findings, *self.walked.findings]
+
+    @property
+    def status(self) -> Status:
+        """Tampered where anything is wrong, whatever else is missing."""
+        if self.findings or self.walked.wrong:
+            return Status.TAMPERED
+        return Status.UNKNOWN if self.unknown or self.walked.missing else Status.CONSISTENT
+
+
+def opened(note: bytes, trust: Trust) -> tuple[Checkpoint, list[str]]:
+    """Return the checkpoint of a note that its log signed, and the names of trusted cosigners.
+
+    Raises:
+        ProofError: No key is known for the log that it names (``no_key``), it is no checkpoint, or
+            a signature does not hold.
+    """
+    claimed = Checkpoint.parse(split_note(note)[0])
+    key = trust.of(claimed.origin)
+    if key is None:
+        raise ProofError(f"no key is known for {claimed.origin!r}: give it", code=NO_KEY)
+    log = open_note(note, [key])
+    witnesses = trust.witnesses
+    signed = open_note(note, [key, *witnesses]).signed if witnesses else ()
+    names = [each.name for each in signed if each.algorithm is Algorithm.COSIGNATURE]
+    return Checkpoint.parse(log.text), names
+
+
+def log_of(name: str) -> str | None:
+    """Return what a log is called in any year, with its last slash; None for another name."""
+    match = _YEAR.fullmatch(name)
+    return None if match is None else match["log"]

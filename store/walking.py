@@ -1,0 +1,232 @@
+"""A tree computed anew from a copy of its files: every entry, every tile, the root.
+
+Entries are hashed bundle by bundle; each row of 256 hashes is held against its tile and becomes one
+hash of the level above. So the whole tree passes by once and little of it is held. What differs is
+told with its place, and the walk goes on: an auditor wants to know how much.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import orjson
+
+from store.copies import Copy, hashes_in, leaves_in
+from store.errors import ProofError
+from store.merkle import fold, full_root
+from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Tile, split, width_at
+
+MOST_FINDINGS = 100  # told one by one; more are counted
+VERSION = 1  # of a leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not what was published.
+
+    Attributes:
+        where: Which file, or which entry.
+        what: What is wrong with it.
+    """
+
+    where: str
+    what: str
+
+
+class MissingError(Exception):
+    """A file that the walk cannot do without is not in the copy."""
+
+
+@dataclass(slots=True)
+class Walked:
+    """What one walk found.
+
+    Attributes:
+        root: The root of the tree as the copy has it; None where files are missing.
+        entries: Entries that were hashed.
+        findings: What is wrong, the first MOST_FINDINGS.
+        wrong: How many findings there are.
+        missing: Names of files that are not there.
+        kinds: Entries by their kind.
+        first: The earliest time that an entry states, ms since 1970; None without entries.
+        last: The latest.
+        found: Index of each leaf hash that was looked for.
+    """
+
+    root: bytes | None = None
+    entries: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    wrong: int = 0
+    missing: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    first: int | None = None
+    last: int | None = None
+    found: dict[bytes, int] = field(default_factory=dict)
+
+    def note(self, where: str, what: str) -> None:
+        """Note a finding."""
+        self.wrong += 1
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(Finding(where, what))
+
+
+class Walk:
+    """One walk over one tree.
+
+    Args:
+        copy: Its files.
+        size: Number of leaves, as its checkpoint says.
+        entries: False where the copy has tiles of hashes alone: then leaves are not seen.
+        wanted: Leaf hashes to look for.
+        progress: Is told of each bundle how many entries it has.
+    """
+
+    def __init__(
+        self,
+        copy: Copy,
+        size: int,
+        *,
+        entries: bool = True,
+        wanted: Collection[bytes] = (),
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._copy, self._size, self._entries = copy, size, entries
+        self._wanted, self._progress = frozenset(wanted), progress
+        self._rows: list[list[bytes]] = [[] for _ in range(LEVEL_LIMIT)]
+        self._done = Walked()
+
+    def run(self) -> Walked:
+        """Walk, and return what was found. Raises ObjectError where the copy cannot be read."""
+        try:
+            for index in range(-(-self._size // TILE_WIDTH)):
+                width = width_at(None, index, self._size)
+                self._close(0, index, self._hashes(index, width))
+                self._progress(width)
+            for level in range(1, LEVEL_LIMIT):
+                if self._rows[level]:
+                    index = self._size >> TILE_HEIGHT * (level + 1)
+                    self._held(level, index, self._rows[level])
+            self._done.root = self._root()
+        except MissingError as missing:
+            self._done.missing.append(str(missing))
+        return self._done
+
+    # ---- the lowest row ----------------------------------------------------------------------
+
+    def _hashes(self, index: int, width: int) -> list[bytes]:
+        """Return the leaf hashes of one bundle, from its entries or from the tile."""
+        if not self._entries:
+            return self._stored(0, index, width)
+        bundle = Tile(None, index, width)
+        try:
+            leaves = leaves_in(self._copy, index, width)
+        except ProofError as error:
+            self._done.note(bundle.path, str(error))
+            return self._stored(0, index, width)
+        if leaves is None:
+            self._done.missing.append(bundle.path)
+            return self._stored(0, index, width)
+        if len(leaves) != width:
+            self._done.note(bundle.path, f"holds {len(leaves)} entries and not {width}")
+            return self._stored(0, index, width)
+        hashes = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+        self._done.entries += width
+        self._look(index, leaves, hashes)
+        return hashes
+
+    def _look(self, index: int, leaves: Sequence[bytes], hashes: Sequence[bytes]) -> None:
+        """Note what the leaves say of themselves, and those that are looked for."""
+        done, first = self._done, index * TILE_WIDTH
+        for at, leaf in enumerate(leaves):
+            try:
+                said = orjson.loads(leaf[1:])
+                version, kind, time = leaf[0], said["kind"], int(said["at"])
+            except (ValueError, KeyError, TypeError, IndexError):
+                version = 0
+            if version != VERSION:
+                done.note(f"entry {first + at}", "is no leaf of this log")
+                continue
+            done.kinds[kind] += 1
+            done.first = time if done.first is None else min(time, done.first)
+            done.last = time if done.last is None else max(time, done.last)
+        if self._wanted:
+            for at, hashed in enumerate(hashes):
+                if hashed in self._wanted:
+                    done.found[hashed] = first + at
+
+    # ---- the rows above ----------------------------------------------------------------------
+
+    def _close(self, level: int, index: int, hashes: Sequence[bytes]) -> None:
+        """Hold a row of hashes against its tile, and hand the hash above it up."""
+        believed = self._held(level, index, hashes)
+        if len(believed) < TILE_WIDTH:
+            self._rows[level] = list(believed)
+            return
+        row = self._rows[level + 1]
+        row.append(full_root(believed))
+        if len(row) == TILE_WIDTH:
+            self._rows[level + 1] = []
+            self._close(level + 1, index // TILE_WIDTH, row)
+
+    def _held(self, level: int, index: int, hashes: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the row that the level above knows: ``hashes``, or else the tile's."""
+        tile = Tile(level, index, len(hashes))
+        kept = hashes_in(self._copy, tile)
+        if kept is None:
+            self._done.missing.append(tile.path)
+            return hashes
+        if kept == b"".join(hashes):
+            return hashes
+        stored = split(kept)
+        if len(kept) != tile.width * len(hashes[0]):
+            self._done.note(tile.path, "has another length than its name says")
+            return hashes
+        believes_tile = self._is_known_above(level, index, stored)
+        for at, (made, held) in enumerate(zip(hashes, stored, strict=True)):
+            if made != held:
+                self._tell(level, index, at, believes_tile=believes_tile)
+        return stored if believes_tile else hashes
+
+    def _tell(self, level: int, index: int, at: int, *, believes_tile: bool) -> None:
+        place, width = index * TILE_WIDTH + at, width_at(level, index, self._size)
+        tile = Tile(level, index, width).path
+        if level == 0 and believes_tile:
+            bundle = Tile(None, index, width).path
+            self._done.note(f"entry {place}", f"{bundle} does not hold what the tree holds")
+        else:
+            self._done.note(tile, f"hash {at} is not that of what lies below it")
+
+    def _is_known_above(self, level: int, index: int, stored: Sequence[bytes]) -> bool:
+        """Tell whether the level above vouches for a tile that the row below it does not make."""
+        if len(stored) < TILE_WIDTH:
+            return False
+        above = index // TILE_WIDTH
+        tile = Tile(level + 1, above, width_at(level + 1, above, self._size))
+        kept = hashes_in(self._copy, tile)
+        at = index % TILE_WIDTH
+        return kept is not None and split(kept)[at : at + 1] == [full_root(stored)]
+
+    def _stored(self, level: int, index: int, width: int) -> list[bytes]:
+        tile = Tile(level, index, width)
+        kept = hashes_in(self._copy, tile)
+        if kept is None:
+            raise MissingError(tile.path)
+        hashes = split(kept)
+        if len(hashes) != width:
+            self._done.note(tile.path, "has another length than its name says")
+            raise MissingError(tile.path)
+        return hashes
+
+    def _root(self) -> bytes:
+        """Return the root above what is left of each level's row, the widest first."""
+        found = []
+        for row in reversed(self._rows):
+            at = 0
+            for bit in reversed(range(TILE_HEIGHT)):
+                if len(row) >> bit & 1:
+                    found.append(full_root(row[at : at + (1 << bit)]))
+                    at += 1 << bit
+        return fold(found)
