@@ -71,7 +71,7 @@ def put(
     connection: Session, found: Sequence[tuple[int, Noted]], living: frozenset[bytes] | None = None
 ) -> None:
     """Write index rows where there are none yet; subjects only of ``living``, where it is given."""
-    _PUT.run(connection, [_row(place, one) for place, one in found])
+    _PUT.run(connection, [row_of(place, one) for place, one in found])
     subjects = [
         {"subject": subject, "place": place}
         for place, one in found
@@ -90,7 +90,8 @@ def put(
     _HOURS.run(connection, _hours(found))
 
 
-def _row(place: int, one: Noted) -> dict[str, Any]:
+def row_of(place: int, one: Noted) -> dict[str, Any]:
+    """Return the row of ``log_entries``."""
     return {
         "place": place, "entry": one.entry, "at": one.at, "kind": one.kind, "party": one.party,
         "action": one.action, "decision": one.decision, "person": one.person,

@@ -45,7 +45,8 @@ class Noted:
     Attributes:
         entry: Its id; empty where the leaf is not understood.
         at: Milliseconds since 1970.
-        person: Who acted for the party; None where its own client did, or nobody is told.
+        person: Who acted for the party, as the token of another issuer names it: the issuer, a
+            blank, the client. None where the party's own client did, or the machine's operator.
         half_hours: How many were allowed; of an outcome, how many left.
         follows: Of an outcome, the entry of its intent.
         aborted: An outcome that says that no whole answer left.
