@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import openapi, openapi_consents, telemetry
+from service import openapi, openapi_consents, openapi_log, telemetry
 from service.arriving import Arriving
 from service.consents import Consents
 from service.desk import Desk, NotedRefusalError
 from service.door import Door
+from service.entries import LogEntries
 from service.identity import Guard
 from service.oauth import OAuth
 from service.others import load
@@ -60,6 +61,7 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     guard = Guard({signing.url: signing, **others})
     reads = Reads(store, desk, guard, arriving, watch)
     consents = Consents(store, desk, guard, arriving)
+    log = LogEntries(store, desk, guard, arriving)
     oauth = OAuth(signing, desk, arriving, store.clock)
 
     @asynccontextmanager
@@ -102,6 +104,7 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     for verb, handler in consents.steps().items():
         said = openapi_consents.STEPS[verb]
         add("POST", f"/v1/consents/{{consent}}/{verb}", handler, said | locked)
+    add("GET", "/v1/log/entries", log.entries, openapi_log.ENTRIES | locked)
     add("POST", "/oauth2/token", oauth.token, openapi.TOKEN)
     add("POST", "/oauth2/revoke", oauth.revoke, openapi.REVOKE)
     add("GET", "/oauth2/jwks", oauth.jwks, {})

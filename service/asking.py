@@ -127,7 +127,7 @@ def moment(text: str) -> int:
     Raises:
         InputError: Not such a time, or not on a half-hour (``bad_time``).
     """
-    return half_hour_of(_instant(text))
+    return half_hour_of(instant(text))
 
 
 def _one(words: Words, name: str) -> str | None:
@@ -163,7 +163,12 @@ def _window(start: str, end: str) -> Window:
     return window
 
 
-def _instant(text: str) -> datetime:
+def instant(text: str) -> datetime:
+    """Return the second that ``text`` tells, RFC 3339 with its zone, of this century.
+
+    Raises:
+        InputError: Not such a time (``bad_time``).
+    """
     try:
         if _TIME.match(text):
             return datetime.fromisoformat(text)
@@ -185,4 +190,4 @@ def _as_of(text: str | None) -> int | float | None:
         return None
     if _COMMIT.match(text):
         return int(text)
-    return _instant(text).timestamp()
+    return instant(text).timestamp()

@@ -1,10 +1,11 @@
-"""Request bodies: at most 16 KiB, and JSON that no two readers could read differently."""
+"""Bodies of at most 16 KiB, JSON that no two readers could read differently, and queries."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from service.jose import unique
 from store.errors import InputError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MOST_BODY = 16_384  # bytes
+_MOST_QUERY = 4_096  # characters
+_MOST_FIELDS = 32
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
@@ -63,6 +66,28 @@ def strict_object(body: bytes, known: Collection[str]) -> dict[str, Any]:
         listed = ", ".join(known)
         raise InputError(f"an unknown name; known: {listed}", code="unknown_parameter")
     return value
+
+
+def words_in_query(request: Request) -> dict[str, list[str]]:
+    """Return the parameters of the request's address, each with its values.
+
+    Raises:
+        InputError: Too long or malformed (``bad_query``).
+    """
+    query = request.scope["query_string"]
+    if len(query) > _MOST_QUERY:
+        raise InputError("the query is too long", code="bad_query")
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query),
+            errors="strict", max_num_fields=_MOST_FIELDS,
+        )  # fmt: skip
+    except ValueError:
+        raise InputError("the query is malformed", code="bad_query") from None
+    words: dict[str, list[str]] = {}
+    for name, value in pairs:
+        words.setdefault(name, []).append(value)
+    return words
 
 
 def words_of(value: Mapping[str, Any]) -> dict[str, list[str]]:

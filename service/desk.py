@@ -92,7 +92,7 @@ class Desk:
                     question.party.code,
                     refused.code,
                     self._store.policy.digest,
-                    _telling(question, grounds, refused),
+                    _telling(question, grounds, refused) | principal.acted,
                 ),
                 principal.use,
             )
@@ -101,7 +101,7 @@ class Desk:
     async def refusal(self, action: str, party: Party, principal: Principal) -> NotedRefusalError:
         """Return the refusal of a party none of whose roles may read, its leaf durable."""
         refused, policy = Refused("srv_not_permitted_for_role"), self._store.policy.digest
-        entry = Entry(Kind.DENIED, action, party.code, refused.code, policy)
+        entry = Entry(Kind.DENIED, action, party.code, refused.code, policy, detail=principal.acted)
         written = await self._store.log.write_async(entry, principal.use)
         return NotedRefusalError(refused, written.hex())
 
@@ -112,6 +112,7 @@ class Desk:
             "reasons": list(grant.reasons),
             "rests_on": [part.entry.hex() for part in grant.parts],
             "subjects": sorted({part.subject.hex() for part in grant.parts if part.subject}),
+            **principal.acted,
         }
         entry = Entry(
             Kind.OUTCOME, f"decide {grant.srv}", grant.party, "allow", grant.policy, detail

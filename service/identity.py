@@ -78,6 +78,11 @@ class Principal:
     use: Use | None = field(default=None, repr=False)
 
     @property
+    def acted(self) -> dict[str, str]:
+        """What a detail says of who acted: ``by``, the issuer and the client, where not our own."""
+        return {} if self.name is None else {"by": f"{self.issuer} {self.client_id}"}
+
+    @property
     def revoked(self) -> Use:
         """What is noted where the token was revoked: by issuer and number, never by its bytes."""
         return revocation(self.issuer, self.jti, self.expires)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import ModuleType
 from typing import Final, Protocol, cast
 
@@ -29,8 +30,8 @@ def _shapes(*modules: ModuleType) -> dict[str, Shape]:
 SHAPES: Final = _shapes(json, csv, arrow, parquet)
 
 
-def chosen(accept: str | None) -> str:
-    """Return the media type to answer in; JSON where anything will do.
+def chosen(accept: str | None, offered: Collection[str] = SHAPES) -> str:
+    """Return which of the media types ``offered`` to answer in; JSON where anything will do.
 
     Raises:
         InputError: None of ours is acceptable (``not_acceptable``).
@@ -40,11 +41,11 @@ def chosen(accept: str | None) -> str:
     ranges = accept.lower().split(",") if len(accept) <= _MOST else []
     if len(ranges) <= _MOST_RANGES:
         weights = [_weight(text) for text in ranges]
-        offers = [(_best(media, weights), media) for media in SHAPES]
+        offers = [(_best(media, weights), media) for media in offered]
         weight, media = max(offers, key=lambda offer: offer[0])
         if weight > 0:
             return media
-    listed = ", ".join(SHAPES)
+    listed = ", ".join(offered)
     raise InputError(f"no shape that you accept; there are: {listed}", code="not_acceptable")
 
 

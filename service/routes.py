@@ -11,8 +11,8 @@ rows, answer. Parameters are read by hand: a model per request would cost more t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
@@ -20,13 +20,14 @@ from starlette.responses import Response
 
 from service import decisions
 from service.asking import COVERAGE, READS, Asked, parse
-from service.bodies import json_of, words_of
+from service.bodies import json_of, words_in_query, words_of
 from service.desk import NotedRefusalError
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
 from service.shapes.reply import Reply, in_words
-from store.errors import InputError
+from store.errors import InputError, RefusedError
+from store.offices import may
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
@@ -35,11 +36,10 @@ if TYPE_CHECKING:
     from service.identity import Guard, Principal
     from service.telemetry import Telemetry
     from store.grants import Grant
+    from store.grounds import Party
     from store.readstore import Answer
     from store.wiring import Store
 
-_MOST_QUERY = 4_096  # characters
-_MOST_FIELDS = 32
 _NO_STORE = {"cache-control": "no-store"}
 _DECISION = ("meter_point", *READS)
 
@@ -61,7 +61,7 @@ class Reads:
         if not isinstance(value.get("mpxn"), str):
             raise InputError("`mpxn` is needed, as text", code="missing_parameter")
         mpxn = Mpxn.parse(value["mpxn"])
-        if not any(role in party.roles for role, _ in self._store.policy.matrix):
+        if not self._may_look_up(party):
             raise await self._desk.refusal("lookup", party, principal)
         await self._desk.spend(principal)
         return _answer({"meter_point": self._store.keys.handle(mpxn, party.code)})
@@ -70,7 +70,7 @@ class Reads:
         """Answer reads in the shape that the caller accepts."""
         principal = await self._principal(request)
         shape = SHAPES[chosen(request.headers.get("accept"))]
-        handle, asked = request.path_params["meter_point"], parse(_words(request))
+        handle, asked = request.path_params["meter_point"], parse(words_in_query(request))
         grant = await self._desk.grant(principal, handle, asked, "read")
         answer = await self._store.reads.read(grant, principal.use)
         reply = _reply(handle, asked, grant, answer)
@@ -81,7 +81,7 @@ class Reads:
     async def coverage(self, request: Request) -> Response:
         """Answer which half-hours there are, from the states alone: no energy is opened."""
         principal = await self._principal(request)
-        handle, asked = request.path_params["meter_point"], parse(_words(request), COVERAGE)
+        handle, asked = request.path_params["meter_point"], parse(words_in_query(request), COVERAGE)
         grant = await self._desk.grant(principal, handle, asked, "coverage")
         answer = await self._store.reads.coverage(grant, principal.use)
         body = json.encode_coverage(_reply(handle, asked, grant, answer))
@@ -102,25 +102,16 @@ class Reads:
         entry = await self._desk.note_allowed(grant, principal)
         return _answer(decisions.allowed(grant), {"meterkeep-log-entry": entry})
 
+    def _may_look_up(self, party: Party) -> bool:
+        """Whether ``party`` may ask of a meter point at all: for reads, or in the log."""
+        if any(role in party.roles for role, _ in self._store.policy.matrix):
+            return True
+        with suppress(RefusedError):
+            return bool(may(self._store.policy, party.roles, "log read"))
+        return False
+
     async def _principal(self, request: Request) -> Principal:
         return await self._guard.principal(self._arriving.sent(request), self._store.clock.now())
-
-
-def _words(request: Request) -> dict[str, list[str]]:
-    query = request.scope["query_string"]
-    if len(query) > _MOST_QUERY:
-        raise InputError("the query is too long", code="bad_query")
-    try:
-        pairs = parse_qsl(
-            query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query),
-            errors="strict", max_num_fields=_MOST_FIELDS,
-        )  # fmt: skip
-    except ValueError:
-        raise InputError("the query is malformed", code="bad_query") from None
-    words: dict[str, list[str]] = {}
-    for name, value in pairs:
-        words.setdefault(name, []).append(value)
-    return words
 
 
 def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:

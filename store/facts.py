@@ -21,7 +21,7 @@ from store.log import Entry, Kind, Log
 from store.marks import PROOF, Marks, proven
 from store.parties import Client, Parties
 from store.policy import GRANULARITIES, Policy
-from store.reads import Mpxn, Register, Window
+from store.reads import HALF_HOUR, Mpxn, Register, Window
 from store.registrations import Registrations, Supply
 from store.released import Released, released
 from store.tenancies import Tenancies
@@ -151,6 +151,17 @@ class Facts:
     def tenancies_of(self, connection: Connection, mpxn: Mpxn) -> tuple[Tenancy, ...]:
         """Return the tenancies of a meter point, for an operator."""
         return self._tenancies.of(connection, self._keys.tag(mpxn))
+
+    def customers(self, mpxn: Mpxn, *, every: bool = False) -> tuple[bytes, ...]:
+        """Return the subject of who lives there now, or of each customer who is not erased."""
+        with self._database.read() as connection:
+            chained = self.tenancies_of(connection, mpxn)
+        now = int(self._clock.now() // HALF_HOUR)
+        return tuple(
+            t.subject
+            for t in chained
+            if t.subject is not None and (every or t.window.start <= now < t.window.end)
+        )
 
     def released_since(self, mpxn: Mpxn, start: int) -> list[Released]:
         """Return which answers told of half-hours from ``start`` on as an earlier customer's.

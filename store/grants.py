@@ -21,7 +21,7 @@ SENTENCES: Final = {
     "granularity_not_consented": "finer than agreed with the customer; ask for P1D or P1M",
     "opted_out": "the customer opted out of reads this fine; ask for a coarser granularity",
     "erased": "the customer was erased; these reads exist no more",
-    "role_not_permitted": "none of your roles may do this; an operator or consent manager may",
+    "role_not_permitted": "none of your roles may do this; ask the office that may",
 }
 
 
