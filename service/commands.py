@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from service import log_commands
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
     for command in (serve, read, decide):
         app.command()(command)
     app.add_typer(party_app, name="party")
+    log_commands.register()
 
 
 def serve(

@@ -72,7 +72,7 @@ class Reads:
         shape = SHAPES[chosen(request.headers.get("accept"))]
         handle, asked = request.path_params["meter_point"], parse(words_in_query(request))
         grant = await self._desk.grant(principal, handle, asked, "read")
-        answer = await self._store.reads.read(grant, principal.use)
+        answer = await self._store.reads.read(grant, principal.use, principal.acted)
         reply = _reply(handle, asked, grant, answer)
         body = shape.encode(reply)
         self._telemetry.released(sum(len(series.window) for series in reply.series))
@@ -83,7 +83,7 @@ class Reads:
         principal = await self._principal(request)
         handle, asked = request.path_params["meter_point"], parse(words_in_query(request), COVERAGE)
         grant = await self._desk.grant(principal, handle, asked, "coverage")
-        answer = await self._store.reads.coverage(grant, principal.use)
+        answer = await self._store.reads.coverage(grant, principal.use, principal.acted)
         body = json.encode_coverage(_reply(handle, asked, grant, answer))
         return Response(body, 200, _headers(answer, grant), json.MEDIA_TYPE)
 

@@ -33,18 +33,20 @@ FILTERS: Final = (
 KNOWN: Final = (*FILTERS, "order", "limit", "after")
 NOTHING: Final = "none"  # decision: where nothing was decided
 _CODE = re.compile(r"p_[0-9a-f]{16}\Z")
+_PERSON = r"operator|p_[0-9a-f]{16}|https?://[!-~]{1,120} [!-~]{1,60}"  # no free text: it is logged
 _PATTERNS = {
     "consent": re.compile(r"c_[0-9a-f]{16}\Z"),
+    "person": re.compile(f"(?:{_PERSON})\\Z"),
     "purpose": re.compile(r"[A-Za-z0-9._-]{1,60}\Z"),
     "decision": re.compile(r"[a-z_]{1,60}\Z"),
-    "kind": re.compile("|".join(Kind) + r"\Z"),
+    "kind": re.compile("(?:" + "|".join(Kind) + r")\Z"),
     "entry": re.compile(r"[0-9a-f]{32}\Z"),
     "outcome": re.compile("(?:" + "|".join(OUTCOMES) + r")\Z"),
     "tenancies": re.compile(r"(?:current|all)\Z"),
     "order": re.compile(r"(?:newest|oldest)\Z"),
     "limit": re.compile(r"[1-9][0-9]{0,3}\Z"),
 }
-_PERSON = 200  # characters
+_LONGEST = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,8 @@ def parse(words: Mapping[str, Sequence[str]]) -> Searched:
     for name, pattern in _PATTERNS.items():
         if name in one and not pattern.match(one[name]):
             raise InputError(f"`{name}` is malformed", code=f"bad_{name}")
-    for name in ("party", "person", "meter_point"):
-        if name in one and not 0 < len(one[name]) <= _PERSON:
+    for name in ("party", "meter_point"):
+        if name in one and not 0 < len(one[name]) <= _LONGEST:
             raise InputError(f"`{name}` is malformed", code=f"bad_{name}")
     limit = int(one.get("limit", USUAL))
     if limit > MOST:

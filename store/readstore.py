@@ -14,7 +14,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Also = Callable[["Session"], bool]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_NOBODY: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,15 @@ class ReadStore:
         self._database, self._catalogue, self._objects = database, catalogue, objects
         self._tenancies, self._log, self._store = tenancies, log, store
 
-    async def read(self, grant: Grant, also: Also | None = None) -> Answer:
+    async def read(
+        self, grant: Grant, also: Also | None = None, acted: Mapping[str, str] = _NOBODY
+    ) -> Answer:
         """Return the reads of ``grant``; its leaf is durable before anything is returned or raised.
 
         Args:
             grant: What may be read.
             also: Runs in the leaf's transaction; see `Log.write`.
+            acted: What the detail says of who acted for the party, where it says anything.
 
         Raises:
             InputError: ``also`` said that something was used before: no answer.
@@ -99,11 +103,13 @@ class ReadStore:
             TamperedError: A row, run or key is not what was committed: no answer, an alarm.
             ObjectError: A live file is missing or shorter than it was.
         """
-        return await self._answer(grant, "read", also, sealed=True)
+        return await self._answer(_intent(grant, "read", acted), grant, also, sealed=True)
 
-    async def coverage(self, grant: Grant, also: Also | None = None) -> Answer:
+    async def coverage(
+        self, grant: Grant, also: Also | None = None, acted: Mapping[str, str] = _NOBODY
+    ) -> Answer:
         """Return which half-hours there are, from the states alone; every energy is MISSING."""
-        return await self._answer(grant, "coverage", also, sealed=False)
+        return await self._answer(_intent(grant, "coverage", acted), grant, also, sealed=False)
 
     def unsafe_read(
         self, subject: bytes, mpxn: Mpxn, registers: Sequence[Register], window: Window
@@ -118,8 +124,10 @@ class ReadStore:
         moment = Moment(plan.commit, plan.reverted, commits)
         return self._lay([(subject, window)], registers, window, plan, fetched, moment, sealed=True)
 
-    async def _answer(self, grant: Grant, verb: str, also: Also | None, *, sealed: bool) -> Answer:
-        leaf = self._log.start(_intent(grant, verb), also)
+    async def _answer(
+        self, intent: Entry, grant: Grant, also: Also | None, *, sealed: bool
+    ) -> Answer:
+        leaf = self._log.start(intent, also)
         try:
             series, commit = await self._found(grant, sealed=sealed)
         finally:
@@ -234,7 +242,7 @@ def _check(plan: _Plan, fetched: Sequence[bytes]) -> list[int]:
     return distinct
 
 
-def _intent(grant: Grant, verb: str) -> Entry:
+def _intent(grant: Grant, verb: str, acted: Mapping[str, str]) -> Entry:
     detail = {
         "from": moment_of(grant.window.start).isoformat(),
         "to": moment_of(grant.window.end).isoformat(),
@@ -248,5 +256,6 @@ def _intent(grant: Grant, verb: str) -> Entry:
              "purpose": p.purpose, "subject": p.subject.hex()}
             for p in grant.parts
         ],
+        **acted,
     }  # fmt: skip
     return Entry(Kind.INTENT, f"{verb} {grant.srv}", grant.party, "allow", grant.policy, detail)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 import pyarrow as pa
@@ -56,6 +56,13 @@ def to_parquet(entries: Entries) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(to_table(entries), sink, compression="zstd")
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def write_parquet(pages: Iterable[Entries], sink: IO[bytes]) -> None:
+    """Write pages of entries as one Parquet file, a row group a page."""
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+        for page in pages:
+            writer.write_table(to_table(page))
 
 
 TABLES: Final[dict[str, Callable[[Entries], bytes]]] = {CSV: to_csv, PARQUET: to_parquet}

@@ -17,12 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
+from sqlalchemy import select
 
 from service import dpop, others
 from service.app import create_app
 from service.jose import sign
 from service.others import Other, Pinned, keys_of, load
+from store import tables
 from store.errors import InputError
+from store.reads import Mpxn
 
 URL = "http://127.0.0.1:8700"
 THEIRS = "https://login.example"
@@ -50,6 +53,7 @@ def pinned(world: Any, folder: Path, text: str = GOOD) -> Any:
 
 def answer(world: Any, app: Any, header: dict[str, Any] | None = None, **changes: Any) -> int:
     at, key = int(world.clock.at), changes.pop("key", KEY)
+    query = changes.pop("query", None)
     claims = {
         "iss": THEIRS, "aud": f"{URL}/v1", "sub": "client-7", "client_id": "client-7",
         "iat": at, "exp": at + 300, "jti": "t1",
@@ -57,12 +61,19 @@ def answer(world: Any, app: Any, header: dict[str, Any] | None = None, **changes
     }  # fmt: skip
     token = sign({"alg": "PS256", "typ": "at+jwt", "kid": "k1", **(header or {})}, claims, key)
     path = "/v1/meter-points/lookup"
-    proof = dpop.make(world.bound, "ES256", "POST", URL + path, at, token)
+    if query is not None:
+        code = world.parties["reader"].code
+        path = f"/v1/meter-points/{world.store.keys.handle(Mpxn.parse(HOME), code)}/reads"
+    method = "POST" if query is None else "GET"
+    proof = dpop.make(world.bound, "ES256", method, URL + path, at, token)
 
     async def ask() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as http:
             headers = {"authorization": f"DPoP {token}", "dpop": proof}
-            said = await http.post(path, json={"mpxn": HOME}, headers=headers)
+            if query is not None:
+                said = await http.get(path, params=query, headers=headers)
+            else:
+                said = await http.post(path, json={"mpxn": HOME}, headers=headers)
             return said.status_code
 
     return asyncio.run(ask())
@@ -72,6 +83,20 @@ def test_a_client_of_another_issuer_is_the_party_that_it_is_said_to_be(
     world: Any, tmp_path: Path
 ) -> None:
     assert answer(world, pinned(world, tmp_path)) == 200
+
+
+def test_the_log_names_the_client_that_acted_for_its_party(world: Any, tmp_path: Path) -> None:
+    window = {"from": "2025-02-01T00:00:00Z", "to": "2025-02-02T00:00:00Z"}
+    app = pinned(world, tmp_path)
+    assert answer(world, app, query={"srv": "4.8.1", **window}) == 200
+    earlier = window | {"from": "2025-01-01T00:00:00Z"}
+    assert answer(world, app, query={"srv": "4.8.1", **earlier}, jti="t2") == 403
+    with world.store.database.read() as connection:
+        query = select(tables.details.c.detail).join(
+            tables.leaves, tables.leaves.c.entry == tables.details.c.entry
+        )
+        newest = connection.execute(query.order_by(tables.leaves.c.id.desc()).limit(2)).scalars()
+        assert [json.loads(text)["by"] for text in newest] == [f"{THEIRS} client-7"] * 2
 
 
 @pytest.mark.parametrize(
