@@ -171,7 +171,7 @@ def _counted(kek: Kek, counts: Counts) -> Kek:
 def _count(world: World) -> tuple[Counts, list[Counts], list[Counts]]:
     """Return the counts of starting the service, of cold answers, and of warm ones."""
     counts = Counts()
-    keeper = _counted(wiring.kek(world.settings), counts)
+    keeper = _counted(wiring.kek(world.settings.kek), counts)
     objects = CountingObjects(wiring.objects(world.settings), counts)
     with (
         open_store(world.settings, keeper=keeper, kept=objects) as store,

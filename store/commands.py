@@ -1,4 +1,4 @@
-"""Commands that keep the store: init, compact, sweep, coverage, keys."""
+"""Commands that keep the store: init, compact, sweep, coverage."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from store import coverage, fact_commands, policy_commands
+from store import coverage, fact_commands, key_commands, policy_commands
 from store.asked import meter_points, say
-from store.errors import CommitConflictError, InputError
-from store.log import Entry, Kind
+from store.errors import CommitConflictError
 from store.log_commands import log_app
 from store.reads import Register, month_name
 from store.wiring import Settings, Store, initialise, open_store
@@ -19,8 +18,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for prog
 MpxnFile = Annotated[
     Path | None, typer.Option("--mpxn-file", help="Meter points, one to a line.", dir_okay=False)
 ]
-ROTATED = ("token-signing",)
-keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +25,8 @@ def register(app: typer.Typer) -> None:
     for command in (init, compact, sweep):
         app.command()(command)
     app.command("coverage")(coverage_)
-    app.add_typer(keys_app, name="keys")
     app.add_typer(log_app, name="log")
+    key_commands.register(app)
     fact_commands.register(app)
     policy_commands.register(app)
 
@@ -100,46 +97,6 @@ def coverage_(
         for month in found
     ]  # fmt: skip
     say(_drawn(found), said, as_json=as_json)
-
-
-@keys_app.command("list")
-def keys_list(as_json: AsJson = False) -> None:
-    """Count the keys by what they are; shows none of them."""
-    with open_store(Settings.from_environment()) as store:
-        counts = store.keys.counts()
-    text = "\n".join(f"{count:>10,}  {name}" for name, count in counts.items())
-    say(text, counts, as_json=as_json)
-
-
-@keys_app.command("rotate")
-def keys_rotate(
-    name: Annotated[str, typer.Argument(help="token-signing: the key that signs access tokens.")],
-    as_json: AsJson = False,
-) -> None:
-    """Make a new key for one purpose; what the old one signed counts until it has died."""
-    if name not in ROTATED:
-        raise InputError(f"keys that rotate: {', '.join(ROTATED)}", code="unknown_key")
-    with open_store(Settings.from_environment()) as store:
-        store.keys.secret(name)
-        # Its leaf first: a rotation that nobody can read of never happened.
-        store.log.write(Entry(Kind.OPERATE, "keys rotate", detail={"name": name}))
-        generation = store.keys.rotate(name)
-    said = {"name": name, "generation": generation}
-    say(f"{name} is at generation {generation}", said, as_json=as_json)
-
-
-@keys_app.command("erase")
-def keys_erase(
-    mpxn_file: Annotated[Path, typer.Option(help="Meter points, one to a line.", dir_okay=False)],
-    basis: Annotated[str, typer.Option(help="Who ordered it, on which basis; goes into the log.")],
-    as_json: AsJson = False,
-) -> None:
-    """Destroy the keys of these meter points' customers, for good; the next request says so."""
-    if not basis.strip():
-        raise InputError("an erasure needs its basis", code="bad_argument")
-    with open_store(Settings.from_environment()) as store:
-        erased = store.facts.erase(meter_points(None, mpxn_file), basis)
-    say(f"{erased} customers erased", {"erased": erased}, as_json=as_json)
 
 
 def _subjects(store: Store, mpxn: str | None, mpxn_file: Path | None) -> frozenset[bytes]:

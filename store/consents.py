@@ -130,6 +130,7 @@ class Consents:
         """
         basis, now = self._basis("request", by, party), self._clock.now()
         with self._database.write() as connection:
+            self._keys.tags.settle(connection)
             row = self._new(connection, mpxn, party, terms)
             row |= {"requested": now, "answer_by": now + self.rules.answer}
             return self._begin(connection, row, "requested", by, basis, now)
@@ -156,6 +157,7 @@ class Consents:
         basis, now = self._basis("grant", by, party), self._clock.now()
         self._tenancies.census([mpxn])
         with self._database.write() as connection:
+            self._keys.tags.settle(connection)
             row = self._new(connection, mpxn, party, terms)
             if self._ends(connection, row) is None:
                 raise InputError(
@@ -293,6 +295,7 @@ class Consents:
     def _spoken(
         self, connection: Connection, action: str, identity: str, by: Speaker
     ) -> tuple[dict[str, Any], str]:
+        self._keys.tags.settle(connection)
         row = self._found(connection, identity)
         self._basis_of_seeing(row, by)
         return row, self._basis(action, by, row["party"])
@@ -313,7 +316,7 @@ class Consents:
         who = tables.parties.c.code
         if connection.execute(select(who).where(who == party)).scalar() is None:
             raise InputError("no party has this code", code="unknown_party")
-        tag, end = self._keys.tag(mpxn), terms.window.end
+        tag, end = self._keys.tag(mpxn, connection), terms.window.end
         begun = self._clock.now() / HALF_HOUR
         known = [t.window.start for t in self._tenancies.of(connection, tag)]
         return {
@@ -371,7 +374,7 @@ class Consents:
         t = tables.consents
         done = connection.execute(
             update(t)
-            .where(t.c.id == row["id"], t.c.version == row["version"])
+            .where(t.c.id == row["id"], t.c.version == row["version"], t.c.tag == row["tag"])
             .values(moved | {"entry": leaf})
         )
         if done.rowcount != 1:

@@ -98,8 +98,9 @@ class Facts:
         """
         self._tenancies.census([mpxn])
         subject = self._tenancies.draw()
-        facts = [self._tenancies.mark(self._keys.tag(mpxn), start, subject)]
         with self._database.write() as connection:
+            self._keys.tags.settle(connection)
+            facts = [self._tenancies.mark(self._keys.tag(mpxn, connection), start, subject)]
             leaf = self._state(connection, "tenancy add", "", {"start": start, "facts": facts})
             self._tenancies.move_in(connection, mpxn, start, subject, leaf)
 
@@ -138,19 +139,20 @@ class Facts:
             raise InputError(
                 "a choice is notice, opt-out or opt-in, of PT30M or P1D", code="bad_choice"
             )
-        row: dict[str, Any] = {
-            "tag": self._keys.tag(mpxn), "party": party, "granularity": granularity,
-            "choice": choice, "at": float(self._clock.now()),
-        }  # fmt: skip
-        facts = [self._marks.of("choice", row.values())]
-        detail = {"choice": choice, "granularity": granularity, "facts": facts}
         with self._database.write() as connection:
+            self._keys.tags.settle(connection)
+            row: dict[str, Any] = {
+                "tag": self._keys.tag(mpxn, connection), "party": party,
+                "granularity": granularity, "choice": choice, "at": float(self._clock.now()),
+            }  # fmt: skip
+            facts = [self._marks.of("choice", row.values())]
+            detail = {"choice": choice, "granularity": granularity, "facts": facts}
             row["entry"] = self._state(connection, f"supply {choice}", party, detail)
             connection.execute(insert(tables.supply_choices), row)
 
     def tenancies_of(self, connection: Connection, mpxn: Mpxn) -> tuple[Tenancy, ...]:
         """Return the tenancies of a meter point, for an operator."""
-        return self._tenancies.of(connection, self._keys.tag(mpxn))
+        return self._tenancies.of(connection, self._keys.tag(mpxn, connection))
 
     def customers(self, mpxn: Mpxn, *, every: bool = False) -> tuple[bytes, ...]:
         """Return the subject of who lives there now, or of each customer who is not erased."""
@@ -181,7 +183,8 @@ class Facts:
         erased = 0
         for mpxn in mpxns:
             with self._database.write() as connection:
-                tag = self._keys.tag(mpxn)
+                self._keys.tags.settle(connection)
+                tag = self._keys.tag(mpxn, connection)
                 erased += self._tenancies.erase(connection, tag, self._clock.now(), basis)
         return erased
 
@@ -196,7 +199,7 @@ class Facts:
             TamperedError: A fact was written or changed by hand. Leaving it out would not do: it
                 may be an opt-out, or the move-in that ends a window.
         """
-        tag = self._keys.tag(mpxn)
+        tag = self._keys.tag(mpxn, connection)
         return Grounds(
             self._tenancies.believed(connection, tag),
             self.registrations.of(connection, tag, party),

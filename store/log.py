@@ -53,6 +53,7 @@ class Kind(StrEnum):
     REVERT = "revert"
     COMPACT = "compact"
     ERASE = "erase"
+    KEY = "key"
     OPERATE = "operate"
 
 

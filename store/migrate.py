@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0004"
-KNOWN = ("0001", "0003", "0004")
+CURRENT = "0005"
+KNOWN = ("0001", "0003", "0004", "0005")
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
+
+
+class _OlderStoreError(StoreError):
+    code = "older_store"
+
+    def __init__(self) -> None:
+        super().__init__("the store is older: run `meterkeep init` once")
 
 
 def check(connection: Connection) -> None:
@@ -29,18 +37,20 @@ def check(connection: Connection) -> None:
         NewerStoreError: A newer program made it.
         StoreError: It is older: run ``meterkeep init`` (code ``older_store``).
     """
-    try:
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    except DBAPIError:
-        if inspect(connection.engine).has_table("alembic_version"):
-            raise
-        raise NotInitialisedError from None
+    found = _version(connection)
     if found is None:
         raise NotInitialisedError
     if found not in KNOWN:
         raise NewerStoreError(found)
     if found != CURRENT:
-        raise StoreError("the store is older: run `meterkeep init` once", code="older_store")
+        raise _OlderStoreError
+
+
+def is_unbound(database: Database) -> bool:
+    """Return whether the catalogue's facts were stated by leaves that did not bind them."""
+    with database.read() as connection:
+        found = _version(connection)
+    return found is not None and found < _BOUND
 
 
 def upgrade(database: Database, adopt: Callable[[Connection], None] | None = None) -> None:
@@ -56,23 +66,26 @@ def upgrade(database: Database, adopt: Callable[[Connection], None] | None = Non
     from alembic import command  # noqa: PLC0415 - 0.2 s that only `init` pays
     from alembic.config import Config  # noqa: PLC0415
 
-    older = False
     with database.read() as connection:
-        try:
-            check(connection)
-        except NotInitialisedError:
-            pass
-        except NewerStoreError:
-            raise
-        except StoreError:
-            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-            older = found is not None and found < _BOUND
-        else:
-            return
+        found = _version(connection)
+        if found is not None:
+            with suppress(NotInitialisedError, _OlderStoreError):
+                check(connection)
+                return
     with database.write() as connection:
         config = Config()
         config.set_main_option("script_location", str(resources.files("store") / "migrations"))
         config.attributes["connection"] = connection
         command.upgrade(config, CURRENT)
-        if older and adopt is not None:
+        if adopt is not None and found is not None and found < _BOUND:
             adopt(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    try:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DBAPIError:
+        if inspect(connection.engine).has_table("alembic_version"):
+            raise
+        return None
+    return None if found is None else str(found)

@@ -23,7 +23,7 @@ from store.errors import ErasedError, InputError
 from store.log import Entry, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LINES = 250  # lines of one group at most
 GENERATION = 1
+_TOGETHER = 50  # customers whose lines are sealed anew in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,30 @@ class Quarantine:
         context = self._context(row.digest, group.profile, group.reason, group.first_line)
         header, lines = orjson.loads(envelope.unwrap(key, row.sealed, context, "rejected group"))
         return group, header, [(number, text) for number, text in lines]
+
+    def rewrap(self, subjects: Iterable[bytes]) -> int:
+        """Seal the refused lines of ``subjects`` under their newest DEK; returns how many groups.
+
+        From then on no line of theirs needs an older one.
+        """
+        t, done = tables.rejected, 0
+        for some in portions(sorted(subjects), _TOGETHER):
+            with self._database.write() as connection:
+                deks = self._tenancies.all_deks(connection, some)
+                query = select(t).where(t.c.subject.in_(some)).with_for_update()
+                for row in connection.execute(query).all():
+                    held = deks.get(row.subject, {})
+                    if not held or row.key == max(held):
+                        continue
+                    context = self._context(row.digest, row.profile, row.reason, row.first_line)
+                    plain = envelope.unwrap(
+                        held[row.key].key, row.sealed, context, "rejected group"
+                    )
+                    fresh = envelope.wrap(held[max(held)].key, plain, context)
+                    here = update(t).where(t.c.id == row.id)
+                    connection.execute(here.values(key=max(held), sealed=fresh))
+                    done += 1
+        return done
 
     @staticmethod
     def mark_replayed(connection: Connection, groups: Sequence[int], commit: int) -> None:

@@ -116,10 +116,10 @@ class Registrations:
         """
         changed = 0
         for some in portions(supplies, MOST_ROWS // 2):
-            tagged = [(self._keys.tag(one.mpxn), one) for one in some]
             with self._database.write() as connection:
                 head = tables.head.c  # two statements about one meter point come one after another
                 connection.execute(select(head.one).with_for_update())
+                tagged = [(self._keys.tag(one.mpxn, connection), one) for one in some]
                 changed += self._state(connection, tagged, beside, bad)
         return changed
 
@@ -130,8 +130,8 @@ class Registrations:
 
     def listing(self, mpxn: Mpxn) -> list[Listed]:
         """Return every registration at a meter point, by time, for an operator."""
-        tag = self._keys.tag(mpxn)
         with self._database.read() as connection:
+            tag = self._keys.tag(mpxn, connection)
             rows = _ALL_OF.rows(connection, tag=tag)
         found = []
         for row in rows:

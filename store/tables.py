@@ -40,6 +40,29 @@ head = Table(  # one row: what every commit locks
     Column("commit", BigInteger, nullable=False),  # the newest commit number; 0 when empty
     Column("batch", BigInteger, nullable=False),  # the newest batch number ever reserved
     Column("moves", BigInteger, nullable=False),  # counts move-ins and erasures
+    Column("lookup", SmallInteger, nullable=False, default=1),  # generation of the tags
+    Column("lookup_next", SmallInteger),  # to which they are being renamed now
+)
+
+keks = Table(  # the keys that wrap all others, one after the other
+    "keks",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("named", LargeBinary, nullable=False),  # SHA-256 of where it is kept
+    Column("probe", LargeBinary, nullable=False),  # wrapped by it: tells whether it is the one
+    Column("begun", Float, nullable=False),
+    Column("ended", Float),  # from then on it wraps nothing of this store
+    Column("destroyed", Float),  # when its destruction was stated
+)
+
+jobs = Table(  # long work on the whole store: one process at a time, taken up after a crash
+    "jobs",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("holder", LargeBinary, nullable=False),  # 16 random bytes of the process at it
+    Column("expires", Float, nullable=False),
+    Column("begun", Float, nullable=False),
+    Column("state", Text, nullable=False),  # canonical JSON: how far it is
 )
 
 batches = Table(  # reserved and not yet committed: the right to commit, taken away by sweep
@@ -111,6 +134,8 @@ bucket_keys = Table(
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("wrapped", LargeBinary, nullable=False),  # by the KEK
+    Column("kek", Integer, nullable=False, default=1),  # epoch of that KEK
+    Column("created", Float, nullable=False, default=0.0),
 )
 
 deks = Table(
@@ -130,12 +155,13 @@ secrets = Table(  # the store's own keys: look-up, handles, quarantine, token si
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("wrapped", LargeBinary, nullable=False),  # by the KEK
     Column("created", Float, nullable=False),
+    Column("kek", Integer, nullable=False, default=1),  # epoch of that KEK
 )
 
 tenancies = Table(  # one customer at one meter point; it ends where the next begins
     "tenancies",
     metadata,
-    Column("tag", LargeBinary, primary_key=True),  # HMAC of the meter point
+    Column("tag", LargeBinary, primary_key=True),  # HMAC of the meter point; see `keys`
     Column("start", BigInteger, primary_key=True, autoincrement=False),  # 0: open-ended
     Column("subject", LargeBinary, unique=True),  # NULL: a tombstone
     Column("mpxn", LargeBinary),  # the meter point sealed under the subject's DEK

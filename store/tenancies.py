@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from store.database import Database, Session
 
 _ASKED = 500  # meter points asked for in one statement
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,14 @@ class Tenancies:
 
     def census(self, mpxns: Iterable[Mpxn]) -> Census:
         """Return tenancies and keys of ``mpxns``, making a first tenancy where there is none."""
-        tags = {self._keys.tag(mpxn): mpxn for mpxn in mpxns}
-        found, moves = self._find(tags)
-        missing = [tag for tag in tags if tag not in found]
+        found, moves = self._find(mpxns)
+        missing = [mpxn for mpxn, rows in found.items() if not rows]
         for some in portions(missing, MOST_ROWS // 2):
-            self._create(some, tags)
+            self._create(some)
         if missing:
-            fresh, _ = self._find(dict.fromkeys(missing))
+            fresh, _ = self._find(missing)
             found.update(fresh)
-        of = {tags[tag]: chain(rows) for tag, rows in found.items()}
+        of = {mpxn: chain(rows) for mpxn, rows in found.items()}
         subjects = [t.subject for chained in of.values() for t in chained if t.subject is not None]
         with self._database.read() as connection:
             deks = self.deks(connection, subjects)
@@ -151,17 +151,38 @@ class Tenancies:
         Raises:
             InputError: A tenancy begins there already, or a later one is known.
         """
-        tag = self._keys.tag(mpxn)
+        tag = self._keys.tag(mpxn, connection)
         known = self.of(connection, tag)
         if known and known[-1].window.start >= start:
             raise InputError("a tenancy begins there, or later, already", code="tenancy_exists")
         moved = self._move(connection)
         dek, row = self._keys.new_dek(connection, subject)
+        self._keys.hold(connection, [row])
         connection.execute(insert(tables.deks), row)
         connection.execute(
             insert(tables.tenancies),
             self._row(tag, start, subject, mpxn, dek) | {"moved": moved, "entry": entry},
         )
+
+    def renew(self, connection: Connection, subjects: Sequence[bytes]) -> list[bytes]:
+        """Give customers a DEK beside the one they have; returns those who had one.
+
+        Their sealed meter point goes under the new one. Commits under way begin anew.
+        """
+        moved, t = self._move(connection), tables.tenancies
+        done = []
+        for subject, deks in self.all_deks(connection, subjects).items():
+            old = deks[max(deks)]
+            dek, row = self._keys.new_dek(connection, subject, old.number + 1)
+            self._keys.hold(connection, [row])
+            connection.execute(insert(tables.deks), row)
+            [(sealed,)] = _MPXN.rows(connection, subject=subject)
+            text = envelope.unwrap(old.key, sealed, _mpxn_context(subject, old), "mpxn")
+            again = envelope.wrap(dek.key, text, _mpxn_context(subject, dek))
+            here = update(t).where(t.c.subject == subject)
+            connection.execute(here.values(mpxn=again, moved=moved))
+            done.append(subject)
+        return done
 
     def erase(self, connection: Connection, tag: bytes, at: float, basis: str) -> int:
         """Destroy the keys of every tenancy of a meter point; return how many it destroyed."""
@@ -198,56 +219,74 @@ class Tenancies:
                 here = update(t).where(t.c.tag == tag, t.c.start == start)
                 connection.execute(here.values(entry=leaf))
 
-    @staticmethod
-    def unmoved(connection: Connection, moves: int, tags: Iterable[bytes]) -> None:
+    def unmoved(self, connection: Connection, moves: int, tags: Sequence[bytes]) -> None:
         """Check that no tenancy of ``tags`` changed since ``moves``; the head row is locked.
 
         Raises:
             CommitConflictError: Somebody moved in or was erased meanwhile.
         """
         t = tables.tenancies
-        query = select(t.c.tag).where(t.c.moved > moves)
-        if not set(connection.execute(query).scalars()).isdisjoint(tags):
+        moved = set(connection.execute(select(t.c.tag).where(t.c.moved > moves)).scalars())
+        # Renamed meanwhile, a meter point is the same one still.
+        if moved and not moved.isdisjoint(self._keys.tags.later(tags)):
             raise CommitConflictError(
                 "a customer moved in or was erased meanwhile: run it again, nothing was committed"
             )
 
     def _find(
-        self, tags: Iterable[bytes]
-    ) -> tuple[dict[bytes, list[tuple[int, bytes | None, bytes]]], int]:
+        self, mpxns: Iterable[Mpxn]
+    ) -> tuple[dict[Mpxn, list[tuple[int, bytes | None, bytes]]], int]:
         t = tables.tenancies
-        found: dict[bytes, list[tuple[int, bytes | None, bytes]]] = {}
+        found: dict[Mpxn, list[tuple[int, bytes | None, bytes]]] = {}
         with self._database.read() as connection:
             moves: int = connection.execute(select(tables.head.c.moves)).scalar_one()
-            for some in portions(tags, _ASKED):
+            for some in portions(mpxns, _ASKED):
+                tags = {self._keys.tag(mpxn, connection): mpxn for mpxn in some}
+                found |= {mpxn: [] for mpxn in some}
                 query = (
                     select(t.c.tag, t.c.start, t.c.subject, t.c.entry)
-                    .where(t.c.tag.in_(some))
+                    .where(t.c.tag.in_(tags))
                     .order_by(t.c.start)
                 )
                 for tag, *row in connection.execute(query):
-                    found.setdefault(tag, []).append(tuple(row))
+                    found[tags[tag]].append(tuple(row))
         return found, moves
 
-    def _create(self, tags: Sequence[bytes], mpxns: Mapping[bytes, Mpxn]) -> None:
+    def _create(self, mpxns: Sequence[Mpxn]) -> None:
         """Make first tenancies; where another writer made one meanwhile, its row stands."""
-        drawn = {tag: os.urandom(16) for tag in tags}
+        for again in range(_TRIES):
+            try:
+                self._try_to_create(mpxns)
+            except CommitConflictError:  # a bucket key was rotated between drawing and writing
+                if again + 1 == _TRIES:
+                    raise
+            else:
+                return
+
+    def _try_to_create(self, mpxns: Sequence[Mpxn]) -> None:
+        drawn = {mpxn: os.urandom(16) for mpxn in mpxns}
         self._keys.ensure_buckets({bucket_of(subject) for subject in drawn.values()})
-        rows, keys = {}, []
+        made, keys = {}, []
         with self._database.read() as connection:  # the KEK is asked here: no writer waits for it
-            for tag, subject in drawn.items():
+            for mpxn, subject in drawn.items():
                 dek, row = self._keys.new_dek(connection, subject)
                 keys.append(row)
-                rows[tag] = self._row(tag, 0, subject, mpxns[tag], dek) | {"moved": 0}
+                made[mpxn] = dek
         t = tables.tenancies
         with self._database.write() as connection:
-            for some in portions(drawn, TOGETHER):
-                facts = [self.mark(tag, 0, drawn[tag]) for tag in some]
-                made = Entry(Kind.FACT, "tenancy first", detail={"facts": facts})
-                [entry] = self._log.append(connection, made)
-                for tag in some:
-                    rows[tag]["entry"] = entry
-            if insert_absent(connection, t, list(rows.values())) != len(rows):
+            self._keys.tags.settle(connection)
+            self._keys.hold(connection, keys)
+            rows = [
+                self._row(self._keys.tag(mpxn, connection), 0, subject, mpxn, made[mpxn])
+                for mpxn, subject in drawn.items()
+            ]
+            for some in portions(rows, TOGETHER):
+                facts = [self.mark(row["tag"], 0, row["subject"]) for row in some]
+                stated = Entry(Kind.FACT, "tenancy first", detail={"facts": facts})
+                [entry] = self._log.append(connection, stated)
+                for row in some:
+                    row |= {"moved": 0, "entry": entry}
+            if insert_absent(connection, t, rows) != len(rows):
                 subjects = list(drawn.values())
                 won = set()
                 for asked in portions(subjects, _ASKED):
@@ -255,7 +294,8 @@ class Tenancies:
                         select(t.c.subject).where(t.c.subject.in_(asked))
                     ).scalars())  # fmt: skip
                 keys = [row for row in keys if row["subject"] in won]
-                lost = [self.mark(tag, 0, drawn[tag]) for tag in tags if drawn[tag] not in won]
+                lost = [self.mark(row["tag"], 0, row["subject"]) for row in rows
+                        if row["subject"] not in won]  # fmt: skip
                 for marks in portions(lost, TOGETHER):
                     unsaid = {"facts": [], "ended": list(marks)}
                     self._log.append(connection, Entry(Kind.FACT, "tenancy first", detail=unsaid))
@@ -269,9 +309,7 @@ class Tenancies:
         moved: int = connection.execute(select(head.c.moves)).scalar_one()
         return moved
 
-    def _row(
-        self, tag: bytes, start: int, subject: bytes, mpxn: Mpxn, dek: Dek
-    ) -> dict[str, object]:
+    def _row(self, tag: bytes, start: int, subject: bytes, mpxn: Mpxn, dek: Dek) -> dict[str, Any]:
         sealed = envelope.wrap(dek.key, mpxn.text.encode(), _mpxn_context(subject, dek))
         return {"tag": tag, "start": start, "subject": subject, "mpxn": sealed}
 

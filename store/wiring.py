@@ -17,6 +17,7 @@ from store.compaction import Compaction
 from store.database import Database, insert_absent
 from store.errors import InputError, KekError, NotInitialisedError
 from store.facts import Facts
+from store.keks import Keeper, Keks
 from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
 from store.log import Log
@@ -26,6 +27,9 @@ from store.policy import Policy, load
 from store.ports import Clock, Kek, Objects
 from store.quarantine import Quarantine
 from store.readstore import ReadStore
+from store.renaming import Renaming
+from store.resealing import Resealing
+from store.rotation import Rotation
 from store.tenancies import Tenancies
 from store.writestore import WriteStore
 
@@ -38,7 +42,8 @@ class Settings:
         home: The embedded store's folder.
         database_url: SQLAlchemy URL.
         objects: A folder, or ``s3://bucket/prefix``.
-        kek: A key file's path, or ``aws-kms:`` and an ARN or alias.
+        kek: A key file's path, ``aws-kms:`` and an ARN or alias, or a ``pkcs11:`` URI.
+        kek_next: The KEK that is to follow, while it is rotated; None else.
         public_url: How callers reach the service; the issuer of its tokens.
         policies: A folder that holds another policy set; None for the installed one.
         issuers: A TOML file of the other issuers whose tokens count; None for none.
@@ -53,6 +58,7 @@ class Settings:
     issuers: Path | None = None
     proxies: tuple[str, ...] = ()
     policies: Path | None = None
+    kek_next: str | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -70,6 +76,7 @@ class Settings:
             Path(issuers).absolute() if issuers else None,
             tuple((env.get("METERKEEP_TRUSTED_PROXIES") or "").replace(",", " ").split()),
             Path(policies).absolute() if policies else None,
+            env.get("METERKEEP_KEK_NEXT") or None,
         )
 
 
@@ -113,6 +120,26 @@ class Store:
         return self._need.moving
 
     @property
+    def rotation(self) -> Rotation:
+        """New KEKs and bucket keys for old."""
+        return self._need.rotation
+
+    @property
+    def renaming(self) -> Renaming:
+        """A new lookup key."""
+        return self._need.renaming
+
+    @property
+    def resealing(self) -> Resealing:
+        """New DEKs."""
+        return self._need.resealing
+
+    @property
+    def keks(self) -> Keks:
+        """The KEKs, by epoch."""
+        return self._need.keks
+
+    @property
     def quarantine(self) -> Quarantine:
         """Refused lines."""
         return self._need.quarantine
@@ -134,6 +161,10 @@ class Keyed:
     reads: ReadStore
     quarantine: Quarantine
     moving: Moving
+    keks: Keks
+    rotation: Rotation
+    renaming: Renaming
+    resealing: Resealing
 
 
 def initialise(settings: Settings) -> None:
@@ -148,27 +179,33 @@ def initialise(settings: Settings) -> None:
     try:
         with database.read() as connection:
             fresh = not inspect(connection).has_table("head")
-        if fresh and not settings.kek.startswith("aws-kms:") and not Path(settings.kek).exists():
+        if fresh and _is_file(settings.kek) and not Path(settings.kek).exists():
             FileKek.create(Path(settings.kek))
-        kek(settings)
-        migrate.upgrade(database, None if fresh else _adopting(settings, database))
+        keepers(settings)
+        migrate.upgrade(database, _adopting(settings, database))
         with database.write() as connection:
             row = {"one": 1, "store": os.urandom(16), "commit": 0, "batch": 0, "moves": 0}
             insert_absent(connection, tables.head, [row])
+        with database.read() as connection:
+            identity = connection.execute(select(tables.head.c.store)).scalar_one()
+        Keks(database, SystemClock(), identity, keepers(settings)).found()
     finally:
         database.close()
 
 
-def _adopting(settings: Settings, database: Database) -> Callable[[Connection], None]:
+def _adopting(settings: Settings, database: Database) -> Callable[[Connection], None] | None:
     """Return what states the facts of an older store anew, within the step that raises it."""
+    if not migrate.is_unbound(database):
+        return None
     clock = SystemClock()
     with database.read() as connection:
         identity = connection.execute(select(tables.head.c.store)).scalar()
     if identity is None:
         return lambda _connection: None  # its making was interrupted: nothing was stated yet
-    keys, log = Keys(database, kek(settings), clock, identity), Log(database, clock)
-    keys.secret("lookup")
-    keys.secret(marks.SECRET)  # in a transaction of its own, before the step's
+    keks = Keks(database, clock, identity, keepers(settings))
+    keys, log = Keys(database, keks, clock, identity), Log(database, clock)
+    for name in ("lookup", marks.SECRET):  # in transactions of their own, before the step's
+        keys.secret_of_before(name)
     bound = Marks(keys)
     tenancies = Tenancies(database, keys, log, bound)
     policy, rules = load(settings.policies), consent_rules.load(settings.policies)
@@ -216,7 +253,8 @@ def open_store(
         kept = kept or objects(settings)
         keyed = None
         if needs_kek:
-            keys = Keys(database, keeper or kek(settings), clock, identity)
+            keks = Keks(database, clock, identity, keepers(settings, keeper))
+            keys = Keys(database, keks, clock, identity)
             keys.secret("lookup")  # a wrong KEK is found out now, not by the first caller
             keys.secret(marks.SECRET)  # made before a transaction needs it
             bound, rules = Marks(keys), consent_rules.load(settings.policies)
@@ -228,7 +266,14 @@ def open_store(
             )
             reads = ReadStore(database, catalogue, kept, tenancies, log, identity)
             moving = Moving(database, catalogue, facts, reads, writes, log)
-            keyed = Keyed(keys, facts, writes, reads, quarantine, moving)
+            keyed = Keyed(
+                keys, facts, writes, reads, quarantine, moving, keks,
+                Rotation(database, keys, keks, log, clock),
+                Renaming(database, keys, bound, log, clock),
+                Resealing(
+                    database, catalogue, kept, tenancies, quarantine, log, clock, identity
+                ),
+            )  # fmt: skip
         compaction = Compaction(database, catalogue, kept, log, clock)
         yield Store(settings, clock, database, kept, catalogue, log, policy, compaction, keyed)
     finally:
@@ -236,13 +281,25 @@ def open_store(
         database.close()
 
 
-def kek(settings: Settings) -> Kek:
-    """Return the keeper of the KEK that ``settings`` name."""
-    if settings.kek.startswith("aws-kms:"):
+def keepers(settings: Settings, first: Kek | None = None) -> list[Keeper]:
+    """Return the keepers of the KEK that ``settings`` name, and of the one that is to follow."""
+    named = [Keeper(settings.kek, first or kek(settings.kek))]
+    if settings.kek_next is not None and settings.kek_next != settings.kek:
+        named.append(Keeper(settings.kek_next, kek(settings.kek_next)))
+    return named
+
+
+def kek(setting: str) -> Kek:
+    """Return the keeper of the KEK that ``setting`` names."""
+    if setting.startswith("aws-kms:"):
         from store.aws import KmsKek  # noqa: PLC0415 - boto3 is loaded only where AWS is used
 
-        return KmsKek(settings.kek.removeprefix("aws-kms:"))
-    return FileKek(Path(settings.kek))
+        return KmsKek(setting.removeprefix("aws-kms:"))
+    return FileKek(Path(setting))
+
+
+def _is_file(setting: str) -> bool:
+    return not setting.startswith(("aws-kms:", "pkcs11:"))
 
 
 def objects(settings: Settings) -> Objects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import shutil
 from dataclasses import replace
@@ -15,8 +16,10 @@ from sqlalchemy import delete, insert, select, update
 from store import migrate, tables
 from store.access import Refused
 from store.database import Database
+from store.envelope import bind, fields
 from store.errors import TamperedError
 from store.facts import Supply
+from store.local import FileKek
 from store.log import Entry, Kind
 from store.wiring import Settings, initialise
 from tests.world import ALL, DAY, World, days_of, mpan, opened, window_of
@@ -228,16 +231,29 @@ def test_an_erased_customer_stays_erased_and_not_tampered(kept: World) -> None:
     assert refused.value.code == "erased"
 
 
+def _of_the_first_schema(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Make a store as the first program made it; return the tag of HOME there."""
+    settings.home.mkdir()
+    FileKek.create(Path(settings.kek))
+    database, store, lookup = Database(settings.database_url), os.urandom(16), os.urandom(32)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "CURRENT", "0001")
+        migrate.upgrade(database)
+    context = fields(b"meterkeep secret v1", store, b"lookup", b"\1")
+    wrapped = FileKek(Path(settings.kek)).wrap(bind(lookup, context), context)
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO head VALUES (1, ?, 0, 0, 0)", (store,))
+        row = ("lookup", 1, wrapped, 1.0)
+        connection.exec_driver_sql("INSERT INTO secrets VALUES (?, ?, ?, ?)", row)
+    database.close()
+    return hmac.digest(lookup, fields(b"meterkeep mpxn v1", HOME.text.encode()), "sha256")
+
+
 def test_a_store_of_the_first_schema_is_stated_anew_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "old")})
-    monkeypatch.setattr(migrate, "CURRENT", "0001")
-    monkeypatch.setattr(migrate, "KNOWN", ("0001",))
-    initialise(settings)
-    with opened(settings) as made:
-        code, tag = "p_0", made.store.keys.tag(HOME)
-    monkeypatch.undo()
+    code, tag = "p_0", _of_the_first_schema(settings, monkeypatch)
     database = Database(settings.database_url)
     with database.write() as connection:
         party = {"code": code, "name": "reader", "roles": "OU", "entry": bytes(16)}

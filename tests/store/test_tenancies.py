@@ -264,6 +264,7 @@ def test_a_strangers_meter_point_and_an_unknown_one_are_asked_for_alike(home: Wo
     home.party("another supplier", "IS")
     said: list[str] = []
     engine = home.store.database._reader
+    engine.dispose()  # the next connection is the only one
     connection = engine.raw_connection()
     driver = connection.driver_connection
     assert driver is not None

@@ -28,6 +28,7 @@ from store.marks import Marks
 from store.quarantine import Quarantine
 from store.reads import Mpxn
 from store.runs import Run
+from store.tags import renamed
 from tests.world import World
 
 FOLDER = Path(__file__).parents[1] / "vectors"
@@ -123,6 +124,11 @@ def second_tag(said: Said) -> bytes:
     return hmac.new(said["lookup"], message, "sha256").digest()
 
 
+def second_renamed(said: Said) -> bytes:
+    before = 1 if len(said["tag"]) == 32 else said["tag"][0]
+    return bytes([before + 1]) + hmac.new(said["lookup"], said["tag"], "sha256").digest()
+
+
 def second_mark(said: Said) -> bytes:
     message = json.dumps([said["text"], *said["values"]], separators=(",", ":")).encode()
     return hmac.new(said["facts"], message, "sha256").digest()[:16]
@@ -212,7 +218,7 @@ class Ours:
         path.write_bytes(said["kek"])
         path.chmod(0o600)
         self.patch.setattr(keys, "_store", said["store"])
-        self.patch.setattr(keys, "_kek", FileKek(path))
+        self.patch.setattr(keys._keks, "_of", {1: FileKek(path)})
         self._drawing(said["bucket_key"], said["nonce"])
         keys.ensure_buckets({said["bucket"]})
         t = tables.bucket_keys
@@ -259,6 +265,9 @@ class Ours:
         keys = self.world.store.keys
         self.patch.setattr(keys, "_secrets", {("lookup", 1): said["lookup"]})
         return keys.tag(Mpxn(said["text"]))
+
+    def renamed(self, said: Said) -> bytes:
+        return renamed(said["tag"], said["lookup"])
 
     def mark(self, said: Said) -> bytes:
         keys, (tag, *rest) = self.world.store.keys, said["values"]

@@ -1,0 +1,155 @@
+"""Commands of the key register: list, create, rotate, erase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from store import retention_rules
+from store.asked import meter_points, say
+from store.errors import InputError
+from store.keys import Held
+from store.local import FileKek
+from store.log import Entry, Kind
+from store.wiring import Settings, Store, open_store
+
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
+MpxnFile = Annotated[
+    Path | None, typer.Option("--mpxn-file", help="Meter points, one to a line.", dir_okay=False)
+]
+ROTATED = ("kek", "bucket", "dek", "lookup", "token-signing")
+_DAY = 86_400.0  # seconds
+keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``keys`` to ``app``."""
+    app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("list")
+def keys_list(as_json: AsJson = False) -> None:
+    """Show which keys there are, their generations and ages, and which are due; opens none."""
+    with open_store(Settings.from_environment()) as store:
+        held, epochs, now = store.keys.register(), store.keks.epochs(), store.clock.now()
+        due = retention_rules.load(store.settings.policies).keys
+    rows = [_row(one, now, due) for one in held]
+    rows += [
+        {"kind": "kek", "name": "KEK", "generation": one.number, "count": 1, "kek": None,
+         "days": int((now - one.begun) / _DAY), "ended": one.ended is not None,
+         "due": one.ended is None and (now - one.begun) / _DAY > due["kek"]}
+        for one in epochs
+    ]  # fmt: skip
+    say("\n".join(_line(row) for row in rows), rows, as_json=as_json)
+
+
+def _row(one: Held, now: float, due: Mapping[str, int]) -> dict[str, Any]:
+    days = int((now - one.made) / _DAY) if one.made else None
+    most = due.get(one.name if one.kind == "secret" else one.kind)
+    return {
+        "kind": one.kind, "name": one.name, "generation": one.generation, "count": one.count,
+        "kek": one.kek, "days": days,
+        "due": most is not None and days is not None and days > most,
+    }  # fmt: skip
+
+
+def _line(row: dict[str, Any]) -> str:
+    said = [f"{row['count']:>10,}  {row['name']:<14}"]
+    said += [f"generation {row['generation']}"] if row["generation"] is not None else []
+    said += [f"{row['days']} days"] if row["days"] is not None else []
+    said += ["ended"] if row.get("ended") else []
+    said += ["DUE"] if row["due"] else []
+    return "  ".join(said).rstrip()
+
+
+@keys_app.command("create")
+def keys_create(
+    file: Annotated[Path, typer.Argument(help="A new key file; it must not exist.")],
+) -> None:
+    """Draw a KEK into a new key file: for METERKEEP_KEK_NEXT, before `keys rotate kek`."""
+    FileKek.create(file)
+    say("a new key file: back it up, apart from the store", None, as_json=False)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    what: Annotated[str, typer.Argument(help=" | ".join(ROTATED))],
+    mpxn_file: MpxnFile = None,
+    bucket: Annotated[int | None, typer.Option(help="Only this bucket, 0 to 4095.")] = None,
+    suspected: Annotated[
+        bool, typer.Option(help="The bucket's key may have leaked: its DEKs are renewed too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make new keys for old while answers go on; run it again where it stopped."""
+    if what not in ROTATED:
+        raise InputError(f"keys that rotate: {', '.join(ROTATED)}", code="unknown_key")
+    if (bucket is not None and what != "bucket") or (suspected and bucket is None):
+        raise InputError("--suspected needs --bucket, and that is of `bucket`", code="bad_argument")
+    if mpxn_file is not None and what != "dek":
+        raise InputError("--mpxn-file is of `dek`", code="bad_argument")
+    with open_store(Settings.from_environment()) as store:
+        said = _ROTATE[what](store, mpxn_file, bucket, suspected)
+    text = ", ".join(f"{value:,} {name}" for name, value in said.items() if name != "generation")
+    where = f" is at generation {said['generation']}" if "generation" in said else " rotated"
+    say(f"{what}{where}{': ' if text else ''}{text}", {"name": what} | said, as_json=as_json)
+
+
+def _kek(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+    done = store.rotation.kek()
+    return {"generation": done.generation, "keys": done.keys}
+
+
+def _buckets(store: Store, _file: Path | None, bucket: int | None, leak: bool) -> dict[str, int]:
+    done = store.rotation.buckets(None if bucket is None else [bucket])
+    said = {"generation": done.generation, "keys": done.keys}
+    if leak and bucket is not None:
+        # Whoever has the old bucket key and a copy of the register has the DEKs too.
+        again = store.resealing.run(store.resealing.of_bucket(bucket))
+        said |= {"customers": again.subjects, "rows": again.rows}
+    return said
+
+
+def _deks(store: Store, file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+    subjects: list[bytes] = []
+    if file is not None:
+        with store.database.read() as connection:
+            chains = [store.facts.tenancies_of(connection, m) for m in meter_points(None, file)]
+        subjects = [t.subject for chain in chains for t in chain if t.subject is not None]
+    done = store.resealing.run(subjects)
+    return {"customers": done.subjects, "files": done.files, "rows": done.rows}
+
+
+def _lookup(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+    done = store.renaming.run()
+    return {"generation": done.generation, "facts": done.rows}
+
+
+def _signing(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+    name = "token-signing"
+    store.keys.secret(name)
+    # Its leaf first: a rotation that nobody can read of never happened.
+    store.log.write(Entry(Kind.OPERATE, "keys rotate", detail={"name": name}))
+    return {"generation": store.keys.rotate(name)}
+
+
+_ROTATE = {
+    "kek": _kek, "bucket": _buckets, "dek": _deks, "lookup": _lookup, "token-signing": _signing,
+}  # fmt: skip
+
+
+@keys_app.command("erase")
+def keys_erase(
+    mpxn_file: Annotated[Path, typer.Option(help="Meter points, one to a line.", dir_okay=False)],
+    basis: Annotated[str, typer.Option(help="Who ordered it, on which basis; goes into the log.")],
+    as_json: AsJson = False,
+) -> None:
+    """Destroy the keys of these meter points' customers, for good; the next request says so."""
+    if not basis.strip():
+        raise InputError("an erasure needs its basis", code="bad_argument")
+    with open_store(Settings.from_environment()) as store:
+        erased = store.facts.erase(meter_points(None, mpxn_file), basis)
+    say(f"{erased} customers erased", {"erased": erased}, as_json=as_json)
