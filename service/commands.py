@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from service import log_commands
+from service import log_commands, witness_commands
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
     app.add_typer(party_app, name="party")
     log_commands.register()
+    witness_commands.register()
 
 
 def serve(

@@ -37,6 +37,7 @@ SIGNATURE_LIMIT = 64  # signatures of one note
 ID_SIZE = 4  # bytes
 TIME_SIZE = 8  # bytes
 KEY_SIZE = 32  # bytes, public key and seed
+_PRIVATE = "PRIVATE+KEY+"
 _DASH = "\u2014 "
 _CHECKPOINT = re.compile(
     r"(?P<origin>[^\n]+)\n(?P<size>0|[1-9][0-9]{0,18})\n(?P<root>[^\n]+)\n(?P<extensions>([^\n]+\n)*)"
@@ -56,6 +57,11 @@ class Signature(NamedTuple):
     name: str
     key_id: bytes
     body: bytes
+
+    @property
+    def line(self) -> str:
+        """The line as it stands in the note."""
+        return f"{_DASH}{self.name} {_base64(self.key_id + self.body)}\n"
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,28 @@ class Signer:
     seed: bytes = field(repr=False)
     algorithm: Algorithm = Algorithm.ED25519
 
+    @classmethod
+    def parse(cls, skey: str) -> Signer:
+        """Return the signer of ``PRIVATE+KEY+name+hash+base64``.
+
+        Raises:
+            ProofError: It is not one, or its hash is another's.
+        """
+        told = skey.strip().removeprefix(_PRIVATE).split("+", 2)
+        data = _unbase64(told[-1])
+        if len(told) != 3 or len(data) != 1 + KEY_SIZE or data[0] not in list(Algorithm):  # noqa: PLR2004
+            raise ProofError("not a private key of a signer", code="note_invalid")
+        signer = cls(told[0], data[1:], Algorithm(data[0]))
+        if signer.verifier.key_id.hex() != told[1] or not skey.startswith(_PRIVATE):
+            raise ProofError("not a private key of a signer", code="note_invalid")
+        return signer
+
+    @property
+    def skey(self) -> str:
+        """The private key as text, in the form that Go's sumdb/note has."""
+        typed = bytes([self.algorithm]) + self.seed
+        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{_base64(typed)}"
+
     @cached_property
     def _key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.seed)
@@ -175,7 +203,7 @@ class Signer:
             body = self._key.sign(text.encode())
         else:
             body = at.to_bytes(TIME_SIZE, "big") + self._key.sign(_cosigned(text, at))
-        return f"{_DASH}{self.name} {_base64(self.verifier.key_id + body)}\n"
+        return Signature(self.name, self.verifier.key_id, body).line
 
 
 class Opened(NamedTuple):
