@@ -43,7 +43,8 @@ def create_app(witness: Witness) -> Starlette:
                 reply = _FAILED
         if reply.alarm and reply is not _FAILED:
             log.error("alarm", code="log_forked", status=reply.status)
-        return Response(reply.body, reply.status, media_type=reply.media)
+        # Not as media_type: a charset would be added, and the type of a size has none.
+        return Response(reply.body, reply.status, {"content-type": reply.media})
 
     return Starlette(routes=[Route("/add-checkpoint", add_checkpoint, methods=["POST"])])
 
