@@ -115,7 +115,7 @@ class Guard:
 
     def __init__(self, issuers: Mapping[str, Trusted]) -> None:
         self._issuers = dict(issuers)
-        self._verified: dict[str, tuple[Key, Claims]] = {}
+        self._verified: dict[str, tuple[Key, SignedToken]] = {}
 
     async def principal(self, sent: Sent, now: float) -> Principal:
         """Return who sent a request.
@@ -126,7 +126,8 @@ class Guard:
                 (``invalid_dpop_proof``).
         """
         binding, token = _offered(sent)
-        signed = parse(token, TYPES)
+        known = self._verified.get(token)
+        signed = parse(token, TYPES) if known is None else known[1]
         issuer = signed.unbelieved.get("iss")
         trusted = self._issuers.get(issuer) if isinstance(issuer, str) else None
         if trusted is None or not isinstance(issuer, str):
@@ -146,17 +147,17 @@ class Guard:
     def _believed(self, token: str, signed: SignedToken, key: Key | None) -> Claims:
         """Return the claims of a token whose signature holds.
 
-        The same bytes under the same key hold again: only the signature is remembered, every
-        other check is made each time, and a key that stands no more is another key.
+        The same bytes under the same key hold again: only what they say and their signature is
+        remembered, every other check is made each time, and a key that stands no more is another.
         """
         known = self._verified.get(token)
         if known is not None and known[0] is key:
-            return known[1]
+            return known[1].unbelieved
         claims = signed.believed(key)
         if key is not None:
             if len(self._verified) >= _MOST_VERIFIED:
                 self._verified.pop(next(iter(self._verified)))
-            self._verified[token] = (key, claims)
+            self._verified[token] = (key, signed)
         return claims
 
 

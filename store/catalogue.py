@@ -284,7 +284,7 @@ class Catalogue:
         index = b"".join(connection.execute(query).scalars())
         if hashlib.sha256(index).digest() != file.index_digest:
             raise TamperedError("index", "a file's run index is not the one that was committed")
-        return [Run.decode(index[at : at + RUN_SIZE]) for at in range(0, len(index), RUN_SIZE)]
+        return [Run.decode(index, at) for at in range(0, len(index), RUN_SIZE)]
 
     def rows_of(self, batch: int) -> dict[str, str]:
         """Return the digest of the rows of a batch that is not committed yet; see `rows_digest`.

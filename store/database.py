@@ -163,18 +163,14 @@ class Database:
             yield Hot(bare, self._reader.dialect)
 
     @contextmanager
-    def hot_write(self, *, wait: bool = True) -> Iterator[Session]:
-        """Yield one transaction for `Prepared` statements; see `write`.
-
-        Raises:
-            BusyError: Somebody else writes, and ``wait`` is False. SQLite only.
-        """
+    def hot_write(self) -> Iterator[Session]:
+        """Yield one transaction for `Prepared` statements; see `write`."""
         if not self.is_local:
             with self.write() as connection:
                 yield connection
             return
         with self._bare() as bare:
-            _begin_immediate(bare.execute, PATIENCE if wait else None)
+            _begin_immediate(bare.execute, PATIENCE)
             yield Hot(bare, self._writer.dialect)
             bare.commit()
 

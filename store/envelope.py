@@ -50,7 +50,7 @@ _BOX = struct.Struct(f"{HEAD_SIZE}s{NONCE_SIZE}s{BLOCK_SIZE + TAG_SIZE}s")
 
 def fields(*parts: bytes) -> bytes:
     """Return ``parts`` joined so that no two lists give the same bytes: each behind its length."""
-    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(2, "big") + part for part in parts])
 
 
 def row_aad(store: bytes, register: int, subject: bytes) -> bytes:

@@ -6,8 +6,7 @@ Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Kek(Protocol):
@@ -28,8 +27,7 @@ class Kek(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """``length`` bytes at ``offset`` of the object called ``name``."""
 
     name: str

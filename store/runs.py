@@ -14,18 +14,21 @@ into one register and month is named by a digest that leaves the places out: see
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from store.envelope import BOX_SIZE
+from store.errors import TamperedError
 from store.reads import Register, month_name
 
 RUN_SIZE = 40  # bytes
 RUNS_PER_PAGE = 96  # so that a page stays within one page of SQLite's
+_RUN = struct.Struct("<16sIHH16s")  # the offset's 6 bytes as 4 and 2
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One subject's boxes in one file."""
 
     subject: bytes
@@ -41,12 +44,17 @@ class Run:
         )  # fmt: skip
 
     @classmethod
-    def decode(cls, entry: bytes) -> Run:
-        """Return the run of 40 bytes."""
-        return cls(
-            entry[:16], int.from_bytes(entry[16:22], "little"),
-            int.from_bytes(entry[22:24], "little"), entry[24:],
-        )  # fmt: skip
+    def decode(cls, page: bytes, at: int = 0) -> Run:
+        """Return the run whose 40 bytes stand at ``at`` of a page.
+
+        Raises:
+            TamperedError: The page ends before them.
+        """
+        try:
+            subject, low, high, rows, digest = _RUN.unpack_from(page, at)
+        except struct.error:
+            raise TamperedError("index", "a page of a run index is cut short") from None
+        return cls(subject, high << 32 | low, rows, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,7 @@ class NewFile:
         return hashlib.sha256(self.index).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRun:
+class FoundRun(NamedTuple):
     """One subject's run, and the file in which it lies."""
 
     name: str
@@ -128,7 +135,7 @@ def find_run(page: bytes, subject: bytes) -> Run | None:
     at = page.find(subject)
     while at % RUN_SIZE and at >= 0:
         at = page.find(subject, at + 1)
-    return Run.decode(page[at : at + RUN_SIZE]) if at >= 0 else None
+    return Run.decode(page, at) if at >= 0 else None
 
 
 def pages(index: bytes) -> list[tuple[bytes, bytes]]:
