@@ -12,9 +12,8 @@ from store import retention_rules
 from store.asked import meter_points, say
 from store.errors import InputError
 from store.keys import Held
-from store.local import FileKek
 from store.log import Entry, Kind
-from store.wiring import Settings, Store, open_store
+from store.wiring import Settings, Store, create_kek, open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 MpxnFile = Annotated[
@@ -67,11 +66,11 @@ def _line(row: dict[str, Any]) -> str:
 
 @keys_app.command("create")
 def keys_create(
-    file: Annotated[Path, typer.Argument(help="A new key file; it must not exist.")],
+    kek: Annotated[str, typer.Argument(help="A new key file, or pkcs11:token=..;object=..?..")],
 ) -> None:
-    """Draw a KEK into a new key file: for METERKEEP_KEK_NEXT, before `keys rotate kek`."""
-    FileKek.create(file)
-    say("a new key file: back it up, apart from the store", None, as_json=False)
+    """Draw a KEK into a new key file, or in a token: for METERKEEP_KEK_NEXT, or before `init`."""
+    create_kek(kek, Settings.from_environment().pin_file)
+    say("a new KEK: back it up, apart from the store", None, as_json=False)
 
 
 @keys_app.command("rotate")

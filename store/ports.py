@@ -1,6 +1,6 @@
 """What the store needs of the world, as Protocols: keys wrapped, objects kept, time told.
 
-Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS).
+Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS); the KEK a third, `hsm`.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ class Settings:
         objects: A folder, or ``s3://bucket/prefix``.
         kek: A key file's path, ``aws-kms:`` and an ARN or alias, or a ``pkcs11:`` URI.
         kek_next: The KEK that is to follow, while it is rotated; None else.
+        pin_file: A file whose first line is the PIN of a PKCS#11 token; None where none is needed.
         public_url: How callers reach the service; the issuer of its tokens.
         policies: A folder that holds another policy set; None for the installed one.
         issuers: A TOML file of the other issuers whose tokens count; None for none.
@@ -59,6 +60,7 @@ class Settings:
     proxies: tuple[str, ...] = ()
     policies: Path | None = None
     kek_next: str | None = None
+    pin_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -67,6 +69,7 @@ class Settings:
         policies = env.get("METERKEEP_POLICIES")
         home = Path(env.get("METERKEEP_HOME") or "./var/store").absolute()
         issuers = env.get("METERKEEP_ISSUERS")
+        pin_file = env.get("METERKEEP_PKCS11_PIN_FILE")
         return cls(
             home,
             env.get("METERKEEP_DATABASE_URL") or f"sqlite:///{home / 'catalogue.db'}",
@@ -77,6 +80,7 @@ class Settings:
             tuple((env.get("METERKEEP_TRUSTED_PROXIES") or "").replace(",", " ").split()),
             Path(policies).absolute() if policies else None,
             env.get("METERKEEP_KEK_NEXT") or None,
+            Path(pin_file).absolute() if pin_file else None,
         )
 
 
@@ -283,19 +287,40 @@ def open_store(
 
 def keepers(settings: Settings, first: Kek | None = None) -> list[Keeper]:
     """Return the keepers of the KEK that ``settings`` name, and of the one that is to follow."""
-    named = [Keeper(settings.kek, first or kek(settings.kek))]
+    named = [Keeper(settings.kek, first or kek(settings.kek, settings.pin_file))]
     if settings.kek_next is not None and settings.kek_next != settings.kek:
-        named.append(Keeper(settings.kek_next, kek(settings.kek_next)))
+        named.append(Keeper(settings.kek_next, kek(settings.kek_next, settings.pin_file)))
     return named
 
 
-def kek(setting: str) -> Kek:
+def kek(setting: str, pin_file: Path | None = None) -> Kek:
     """Return the keeper of the KEK that ``setting`` names."""
+    if setting.startswith("pkcs11:"):
+        from store.hsm import Pkcs11Kek  # noqa: PLC0415 - an extra, loaded only where it is used
+
+        return Pkcs11Kek(setting, pin_file)
     if setting.startswith("aws-kms:"):
         from store.aws import KmsKek  # noqa: PLC0415 - boto3 is loaded only where AWS is used
 
         return KmsKek(setting.removeprefix("aws-kms:"))
     return FileKek(Path(setting))
+
+
+def create_kek(setting: str, pin_file: Path | None = None) -> None:
+    """Draw a KEK where ``setting`` names one: into a key file, or in a token.
+
+    Raises:
+        KekError: There is one already.
+        InputError: KMS makes its keys itself (``bad_setting``).
+    """
+    if setting.startswith("aws-kms:"):
+        raise InputError("a key of AWS KMS is made there", code="bad_setting")
+    if setting.startswith("pkcs11:"):
+        from store.hsm import Pkcs11Kek  # noqa: PLC0415 - as above
+
+        Pkcs11Kek.create(setting, pin_file)
+    else:
+        FileKek.create(Path(setting))
 
 
 def _is_file(setting: str) -> bool:
