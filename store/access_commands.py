@@ -1,0 +1,148 @@
+"""Commands about who had access: ``meterkeep log report``, the analysis of the log."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from store import tables
+from store.asked import moment
+from store.errors import RefusedError
+from store.log import Entry, Kind
+from store.log_analysis import MANY, NIGHT, PAST, Analysis, Row, analyse
+from store.log_commands import log_app
+from store.log_plot import draw
+from store.offices import may
+from store.reads import HALF_HOUR
+from store.stating import OPERATOR
+from store.wiring import Settings, Store, open_store
+
+ACTION: Final = "log report"
+_WIDTH: Final = 140  # characters of a table that no terminal bounds
+_SHOWN: Final = 20  # rows of a table; programs get all
+_TITLES: Final = {
+    "busiest": "Busiest parties",
+    "bursts": "Many customers in one hour, far more than usual for the party",
+    "nights": f"Requests before {NIGHT} o'clock in London, of parties that hardly ask then",
+    "unfollowed": "Answers that nothing says how they ended",
+    "changes": f"Days with far more requests than the party's {PAST} days before",
+}
+
+
+def register() -> None:
+    """Add these commands to the group of the log."""
+    log_app.command("report")(log_report)
+
+
+def log_report(
+    start: Annotated[
+        str | None, typer.Option("--from", help="A date or RFC 3339; left out: the beginning.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="The same, not included; left out: now.")
+    ] = None,
+    many: Annotated[
+        int, typer.Option(min=1, help="Customers of one hour below which nothing is a burst.")
+    ] = MANY,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw it as well: a .png or .svg file.", dir_okay=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON, for programs.")
+    ] = False,
+) -> None:
+    """Who asks most, and who asks otherwise than usual. Exit status 1 where anything is unusual."""
+    with open_store(Settings.from_environment(), needs_kek=False) as store:
+        since = None if start is None else moment(start) * HALF_HOUR * 1000
+        until = int(store.clock.now() * 1000) if end is None else moment(end) * HALF_HOUR * 1000
+        intent = _noted(store)
+        found = analyse(store.database, since, until, many=many)
+        names = _names(store)
+        if plot is not None:
+            draw(found, names, plot)
+        said = _said(found, names)
+        detail = {"intent": intent.hex(), "sha256": hashlib.sha256(said).hexdigest()}
+        store.log.write(Entry(Kind.OUTCOME, ACTION, "", "allow", store.policy.digest, detail))
+    if as_json:
+        sys.stdout.buffer.write(said + b"\n")
+    else:
+        _show(found, names)
+    if found.findings:
+        raise typer.Exit(1)
+
+
+def _noted(store: Store) -> bytes:
+    """Return the entry that says that a report was made; made before anything is looked at."""
+    digest = store.policy.digest
+    try:
+        reasons = may(store.policy, OPERATOR.roles, ACTION)
+    except RefusedError as refused:
+        store.log.write(Entry(Kind.DENIED, ACTION, "", refused.code, digest))
+        raise
+    detail = {"reasons": list(reasons)}
+    return store.log.write(Entry(Kind.INTENT, ACTION, "", "allow", digest, detail))
+
+
+def _names(store: Store) -> dict[str, str]:
+    t = tables.parties.c
+    with store.database.read() as connection:
+        return {str(code): str(name) for code, name in connection.execute(select(t.code, t.name))}
+
+
+def _said(found: Analysis, names: Mapping[str, str]) -> bytes:
+    told: dict[str, Any] = {"entries": found.entries, "findings": found.findings}
+    for title in _TITLES:
+        rows: list[Row] = getattr(found, title)
+        told[title] = [row | {"name": names.get(row["party"], "")} for row in rows]
+    return orjson.dumps(told, option=orjson.OPT_UTC_Z)
+
+
+def _show(found: Analysis, names: Mapping[str, str]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    for name, title in _TITLES.items():
+        rows: list[Row] = getattr(found, name)
+        if rows or name == "busiest":
+            console.print(_table(title, rows[:_SHOWN], names))
+            if len(rows) > _SHOWN:
+                console.print(f"and {len(rows) - _SHOWN:,} more: --json tells all", markup=False)
+            console.print()
+    unusual = f"{found.findings:,} findings" if found.findings else "nothing unusual"
+    parties = len(found.busiest)
+    console.print(f"{found.entries:,} requests of {parties:,} parties; {unusual}", markup=False)
+
+
+def _table(title: str, rows: Sequence[Row], names: Mapping[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+                  pad_edge=False)  # fmt: skip
+    for name in rows[0] if rows else ("party",):
+        numeric = bool(rows) and isinstance(rows[0][name], int | float)
+        table.add_column(name.replace("_", "-"), justify="right" if numeric else "left")
+    for row in rows:
+        shown = row | {"party": names.get(row["party"], row["party"])}
+        table.add_row(*(_text(name, value) for name, value in shown.items()))
+    return table
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "share":
+        return f"{value:.1%}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return f"{value:,.1f}".removesuffix(".0")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value).replace("[", r"\[")  # no name is markup
