@@ -14,14 +14,15 @@ Anything that is not understood, and an empty list of facts, is a refusal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from store.errors import InputError
-from store.grants import ISSUED, Grant, Part, Question, Refused, Withheld
-from store.grounds import Consent, Grounds, Tenancy
+from store.grants import ISSUED, FleetQuestion, Grant, Part, Question, Refused, Withheld
+from store.grounds import FOREVER, Consent, Grounds, Tenancy
 from store.policy import GRANULARITIES, Policy
 from store.reads import Register, Window
-from store.records import on_consent, on_registration
+from store.records import chosen, on_consent, on_registration
 from store.rules import Asked, Verdict
 from store.segments import cut, home, merged
 from store.telling import of_consents, of_registration
@@ -29,12 +30,34 @@ from store.telling import of_consents, of_registration
 ON_CONSENT, ON_REGISTRATION = "read on consent", "read on registration"
 
 
+Heard = dict[str, Verdict]  # what Cedar said of each record, for one role and one policy set
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is said of one meter point; it permits nothing.
+
+    Attributes:
+        registers: Of which registers the parts are.
+        reasons: The `@id` lists: of what is allowed under an empty name, of each code under its.
+    """
+
+    registers: tuple[Register, ...]
+    parts: tuple[Part, ...]
+    withheld: tuple[Withheld, ...]
+    reasons: Mapping[str, tuple[str, ...]]
+
+    @property
+    def size(self) -> int:
+        """Half-hours of registers that are allowed."""
+        return len(self.registers) * sum(len(part.window) for part in self.parts)
+
+
 class _Judge:
     """Asks the policies, each different record once, and keeps what they said."""
 
-    def __init__(self, policy: Policy, role: str, action: str) -> None:
-        self._policy, self._role, self._action = policy, role, action
-        self._said: dict[str, Verdict] = {}
+    def __init__(self, policy: Policy, role: str, action: str, heard: Heard) -> None:
+        self._policy, self._role, self._action, self._said = policy, role, action, heard
         self.reasons: dict[str, tuple[str, ...]] = {}  # of what was granted, and of each code
 
     def hear(self, records: Iterable[str]) -> None:
@@ -69,40 +92,97 @@ def decide(question: Question, facts: Grounds, policy: Policy, now: float) -> Gr
             that has to be named, data that is not kept here.
         Refused: It may not be read; ``code`` is one of the contract's.
     """
+    registers, role = meant(question, policy)
+    ruling = rule(question, registers, role, facts, policy, now)
+    if ruling.withheld and (not question.partial or not ruling.parts):
+        code = ruling.withheld[0].code
+        raise Refused(code, ruling.reasons[code], ruling.parts, ruling.withheld)
+    reasons = (*policy.asks[role, question.srv], *ruling.reasons.get("", ()))
+    return Grant(
+        question.party.code, role, question.srv, question.window, ruling.registers,
+        question.granularity, ruling.parts, ruling.withheld, policy.digest, question.as_of,
+        question.mpxn, reasons, ISSUED,
+    )  # fmt: skip
+
+
+def meant(question: Question | FleetQuestion, policy: Policy) -> tuple[tuple[Register, ...], str]:
+    """Return the registers and the role of a question that can be meant; raises as `decide`."""
     registers = asked_registers(question, policy)
     role = _role(question, policy)
     if not registers:
         raise InputError("this store does not keep what the SRV reads", code="srv_not_held")
-    if policy.kinds.get(role) == "consent":
-        judge = _Judge(policy, role, ON_CONSENT)
-        found = _by_consent(judge, question, registers, facts, now)
-    else:
-        judge = _Judge(policy, role, ON_REGISTRATION)
-        found = _by_registration(judge, question, role, facts, policy, now)
+    return registers, role
+
+
+def rule(
+    question: Question | FleetQuestion,
+    registers: tuple[Register, ...],
+    role: str,
+    facts: Grounds,
+    policy: Policy,
+    now: float,
+    heard: Heard | None = None,
+) -> Ruling:
+    """Return what the policies say of each part of the window.
+
+    Where no register was named, a part will do and no consent reaches them all, it is that of those
+    registers of which the most may be read; the others are withheld.
+
+    Args:
+        question: Who asks for what.
+        registers: See `meant`.
+        role: See `meant`.
+        facts: What is known of the meter point and the party, of one moment.
+        policy: The policy set.
+        now: Seconds since 1970.
+        heard: What Cedar said before, of this role and this policy; added to.
+    """
+    heard = {} if heard is None else heard
+    if policy.kinds.get(role) != "consent":
+        judge = _Judge(policy, role, ON_REGISTRATION, heard)
+        return _ruling(
+            judge, registers, _by_registration(judge, question, role, facts, policy, now)
+        )
+
+    def of(some: tuple[Register, ...]) -> Ruling:
+        judge = _Judge(policy, role, ON_CONSENT, heard)
+        return _ruling(judge, some, _by_consent(judge, question, some, facts, now))
+
+    whole = of(registers)
+    if not whole.withheld or not question.partial or question.registers:
+        return whole
+    named = {tuple(r for r in registers if r in one.registers) for one in facts.consents}
+    best = max((whole, *map(of, sorted(named - {(), registers}))), key=lambda ruling: ruling.size)
+    if best is whole:
+        return whole
+    rest = tuple(r for r in registers if r not in best.registers)
+    code = whole.withheld[0].code
+    withheld = (*best.withheld, Withheld(question.window, code, rest))
+    return Ruling(best.registers, best.parts, withheld, {**whole.reasons, **best.reasons})
+
+
+def _ruling(
+    judge: _Judge, registers: tuple[Register, ...], found: Iterable[Part | Withheld]
+) -> Ruling:
     segments = list(merged(found))
     parts = tuple(part for part in segments if isinstance(part, Part))
     withheld = tuple(part for part in segments if isinstance(part, Withheld))
-    if withheld and (not question.partial or not parts):
-        code = withheld[0].code
-        raise Refused(code, judge.reasons[code], parts, withheld)
-    reasons = (*policy.asks[role, question.srv], *judge.reasons.get("", ()))
-    return Grant(
-        question.party.code, role, question.srv, question.window, registers, question.granularity,
-        parts, withheld, policy.digest, question.as_of, question.mpxn, reasons, ISSUED,
-    )  # fmt: skip
+    return Ruling(registers, parts, withheld, judge.reasons)
 
 
-def asked_registers(question: Question, policy: Policy) -> tuple[Register, ...]:
+def asked_registers(question: Question | FleetQuestion, policy: Policy) -> tuple[Register, ...]:
     """Return the registers of the question, in the SRV's order; raises InputError (422)."""
     if question.granularity not in GRANULARITIES:
         raise InputError("granularity is PT30M, P1D or P1M", code="bad_granularity")
-    can = [r for r in policy.registers_of(question.srv) if question.mpxn.carries(r)]
+    can = policy.registers_of(question.srv)
+    if isinstance(question, Question):
+        can = tuple(register for register in can if question.mpxn.carries(register))
     if any(register not in can for register in question.registers):
         raise InputError("the SRV does not read this register here", code="bad_register")
     return tuple(r for r in can if not question.registers or r in question.registers)
 
 
-def _role(question: Question, policy: Policy) -> str:
+def _role(question: Question | FleetQuestion, policy: Policy) -> str:
     may = sorted(r for r in question.party.roles if (r, question.srv) in policy.asks)
     if question.role is not None:
         may = [role for role in may if role == question.role]
@@ -115,7 +195,7 @@ def _role(question: Question, policy: Policy) -> str:
 
 def _by_consent(
     judge: _Judge,
-    question: Question,
+    question: Question | FleetQuestion,
     registers: Sequence[Register],
     facts: Grounds,
     now: float,
@@ -149,16 +229,24 @@ def _by_consent(
 
 
 def _by_registration(
-    judge: _Judge, question: Question, role: str, facts: Grounds, policy: Policy, now: float
+    judge: _Judge,
+    question: Question | FleetQuestion,
+    role: str,
+    facts: Grounds,
+    policy: Policy,
+    now: float,
 ) -> Iterator[Part | Withheld]:
     mine = [r for r in facts.registrations if r.role == role]
+    mine.sort(key=lambda one: one.window.start, reverse=True)  # the newest that covers it counts
     held = []
     for segment in cut(
         question.window, [r.window for r in mine], [t.window for t in facts.tenancies]
     ):
         found = next((r for r in mine if r.window.meet(segment)), None)
         tenancy = home(facts, segment)
-        record, basis = on_registration(question, role, found, tenancy, facts.choices, policy, now)
+        here = Window(0, FOREVER) if tenancy is None else tenancy.window
+        said = chosen(facts.choices, question.granularity, here, now)
+        record, basis = on_registration(question, role, found, tenancy, said, policy)
         held.append((segment, tenancy, found, record, basis))
     judge.hear(record for _, _, _, record, _ in held)
     for segment, tenancy, registered, record, basis in held:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from store.policy import Policy
     from store.ports import Clock
 
-_COLUMNS = tuple(str(column.name) for column in tables.consents.c if column.name != "entry")
+COLUMNS = tuple(str(column.name) for column in tables.consents.c if column.name != "entry")
 _EVENT = tuple(str(column.name) for column in tables.consent_events.c if column.name != "entry")
 _NEVER_CHANGED = frozenset({"id", "tag", "version", "entry"})
 
@@ -221,7 +221,7 @@ class Consents:
     def listing(self) -> list[ConsentRow]:
         """Return every consent, oldest first, for an operator."""
         t = tables.consents.c
-        query = select(*(t[name] for name in (*_COLUMNS, "entry")))
+        query = select(*(t[name] for name in (*COLUMNS, "entry")))
         query = query.order_by(func.coalesce(t.granted, t.requested), t.id)
         with self._database.read() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
@@ -233,17 +233,8 @@ class Consents:
         Raises:
             TamperedError: A row was written, changed or put back by hand.
         """
-        found = []
-        for row in _OF.rows(connection, tag=tag, party=party):
-            told = self._believed(row)
-            window = Window(told["start"], FOREVER if told["end"] is None else told["end"])
-            found.append(Consent(
-                told["id"], told["tenancy"], window, told["granularity"],
-                frozenset(Register.parse(word) for word in told["registers"].split()),
-                told["expires"], told["reminder_due"], told["state"], row[-2],
-                attested=told["basis"] == "attested", purpose=told["purpose"],
-            ))  # fmt: skip
-        return found
+        rows = _OF.rows(connection, tag=tag, party=party)
+        return [as_consent(self._believed(row), row[-2]) for row in rows]
 
     def rebuilt(self, connection: Connection) -> dict[str, dict[str, Any]]:
         """Return every consent's row as its events alone make it, each event held to its leaf.
@@ -273,7 +264,7 @@ class Consents:
 
     def adopt(self, connection: Connection) -> None:
         """State anew what an older program stated, in the caller's transaction."""
-        query = select(*(tables.consents.c[name] for name in _COLUMNS))
+        query = select(*(tables.consents.c[name] for name in COLUMNS))
         for row in connection.execute(query).mappings().all():
             told = {str(name): value for name, value in row.items()}
             leaf = self._leaf(connection, told, "adopted", OPERATOR, "operator", told)
@@ -367,7 +358,7 @@ class Consents:
     ) -> None:
         now = self._clock.now()
         state = after(state_at(row, self._ends(connection, row) or FOREVER, now), event)
-        moved = {**{n: row[n] for n in _COLUMNS}, **changes, "state": state}
+        moved = {**{n: row[n] for n in COLUMNS}, **changes, "state": state}
         moved["version"] = row["version"] + 1
         changed = {**changes, "state": state}
         leaf = self._leaf(connection, moved, event, by, basis, changed, now, before=row)
@@ -408,7 +399,7 @@ class Consents:
         return leaf
 
     def _mark(self, row: Mapping[str, Any]) -> str:
-        return self._marks.of("consent", [row[name] for name in _COLUMNS])
+        return self._marks.of("consent", [row[name] for name in COLUMNS])
 
     def _found(self, connection: Connection, identity: str) -> dict[str, Any]:
         rows = _ONE.rows(connection, id=identity)
@@ -418,9 +409,9 @@ class Consents:
 
     def _believed(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return the columns of a proven row, if it is the newest that was stated."""
-        values = row[PROOF : PROOF + len(_COLUMNS)]
+        values = row[PROOF : PROOF + len(COLUMNS)]
         self._marks.check("consent", values, row[-2], row)
-        told = dict(zip(_COLUMNS, values, strict=True))
+        told = dict(zip(COLUMNS, values, strict=True))
         if row[-1] != told["version"]:
             raise TamperedError("fact", "a consent is not what was stated of it last")
         return told
@@ -443,10 +434,23 @@ class Consents:
         )  # fmt: skip
 
 
+def as_consent(told: Mapping[str, Any], entry: bytes) -> Consent:
+    """Return what a decision looks at of a consent's columns."""
+    window = Window(told["start"], FOREVER if told["end"] is None else told["end"])
+    return Consent(
+        told["id"], told["tenancy"], window, told["granularity"],
+        frozenset(Register.parse(word) for word in told["registers"].split()),
+        told["expires"], told["reminder_due"], told["state"], entry,
+        attested=told["basis"] == "attested", purpose=told["purpose"],
+    )  # fmt: skip
+
+
 _c, _e = tables.consents.c, tables.consent_events.c
-_NEWEST = (
+NEWEST = (
     select(func.max(_e.version)).where(_e.consent == _c.id).correlate(tables.consents)
 ).scalar_subquery()
-_ASKED = proven(tables.consents, *(_c[name] for name in _COLUMNS), _c.entry, _NEWEST)
-_OF = Prepared(_ASKED.where(_c.tag == bindparam("tag"), _c.party == bindparam("party")))
+_ASKED = proven(tables.consents, *(_c[name] for name in COLUMNS), _c.entry, NEWEST)
+_OF = Prepared(
+    _ASKED.where(_c.tag == bindparam("tag"), _c.party == bindparam("party")).order_by(_c.id)
+)
 _ONE = Prepared(_ASKED.where(_c.id == bindparam("id")))

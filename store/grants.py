@@ -48,6 +48,28 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetQuestion:
+    """What is asked of many meter points at once; a part of a window is better than a refusal.
+
+    Attributes:
+        registers: Which of the SRV's registers; empty for all that it reads, of electricity and of
+            gas: which of them a meter point has is not looked at.
+    """
+
+    party: Party
+    srv: str
+    window: Window
+    role: str | None = None
+    registers: tuple[Register, ...] = ()
+    granularity: str = "PT30M"
+
+    @property
+    def partial(self) -> bool:
+        """Always."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Half-hours of one subject that may be read, and why.
 
@@ -68,10 +90,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Half-hours that may not be read, and the code that says why."""
+    """Half-hours that may not be read, and the code that says why.
+
+    Attributes:
+        registers: Of which registers; empty for all that were asked for.
+    """
 
     window: Window
     code: str
+    registers: tuple[Register, ...] = ()
 
 
 class Refused(RefusedError):  # noqa: N818 - a decision, not an error

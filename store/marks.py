@@ -12,8 +12,9 @@ The marks of rows that hold no more, because the leaf changed or took them away,
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -45,6 +46,23 @@ class Marks:
         text = orjson.dumps([kind, *values], default=_hex)
         return hmac.digest(self._keys.secret(SECRET), text, "sha256")[:SIZE].hex()
 
+    def maker(self) -> Callable[..., bytes]:
+        """Return what makes marks in a row, of a million facts: as bytes, not hex.
+
+        It takes what kind of fact it is and its columns, as `of` does; bytes may be given as hex.
+        HMAC (RFC 2104) over copies of the two hashes that its key begins: half the time of `of`.
+        """
+        key = self._keys.secret(SECRET).ljust(64, b"\0")  # a block of SHA-256
+        within, around = (hashlib.sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
+
+        def mark(*fact: Any) -> bytes:
+            inner, outer = within.copy(), around.copy()
+            inner.update(orjson.dumps(fact, default=_hex))
+            outer.update(inner.digest())
+            return outer.digest()[:SIZE]
+
+        return mark
+
     def check(self, kind: str, values: Iterable[Any], entry: bytes, proof: Sequence[Any]) -> None:
         """See that a row is what its leaf states.
 
@@ -62,16 +80,26 @@ class Marks:
 
     def holds(self, kind: str, values: Iterable[Any], entry: bytes, proof: Sequence[Any]) -> bool:
         """Return whether a row is what its leaf states; see `check`."""
-        leaf, key, detail = proof[:PROOF]
-        try:
-            said, text = orjson.loads(leaf[1:]), detail.encode()
-            return (
-                said["entry"] == bytes(entry).hex()
-                and said["commitment"] == commitment(key, text).hex()
-                and self.of(kind, values) in orjson.loads(text)["facts"]
-            )
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return False
+        facts = stated(entry, proof)
+        return bool(facts) and self.of(kind, values) in facts
+
+
+def stated(entry: bytes, proof: Sequence[Any]) -> Sequence[str]:
+    """Return the marks that the leaf of ``entry`` states; none where leaf or detail is not whole.
+
+    Args:
+        entry: A log entry.
+        proof: Its leaf, the key and the text of its detail; see `proven`.
+    """
+    leaf, key, detail = proof[:PROOF]
+    try:
+        said, text = orjson.loads(leaf[1:]), detail.encode()
+        if said["entry"] != bytes(entry).hex() or said["commitment"] != commitment(key, text).hex():
+            return ()
+        facts = orjson.loads(text)["facts"]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ()
+    return facts if isinstance(facts, list) else ()
 
 
 def proven(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:

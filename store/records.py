@@ -1,31 +1,45 @@
 """Facts as Cedar is told them: one flat record for a half-hour and one consent or registration.
 
-Every attribute of the schema is set in every record. Times are seconds as whole numbers, rounded
-so that their sign is that of the difference; what is no number at all counts as long past. What is
-left of a consent beyond a day is rounded up to whole days, so that its record stays the same for a
-day and its verdict may be remembered; compared with a number of whole days the rounding tells
-nothing else than the seconds would.
+Every attribute of the schema is set in every record. Times are whole days, rounded so that their
+sign is that of the difference; what is no number at all counts as long past. Days, and none beyond
+a month ahead, so that a fleet has few different records and Cedar is asked of each once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import orjson
 
-from store.grants import Question
-from store.grounds import FOREVER, Choice, Consent, Registration, Tenancy
+from store.grants import FleetQuestion, Question
+from store.grounds import Choice, Consent, Registration, Tenancy
 from store.policy import GRANULARITIES, Policy
 from store.reads import HALF_HOUR, Register, Window
 
-_MOST: Final = 1 << 52  # seconds; Cedar's numbers have 64 bits
 _DAY: Final = 86_400  # seconds
+_AHEAD: Final = 31  # days that a record looks ahead, and back
+_MOST: Final = 1 << 52  # seconds; Cedar's numbers have 64 bits
+
+
+class Said(NamedTuple):
+    """What a customer chose during one tenancy, as far as it bears on one granularity.
+
+    Attributes:
+        answer: ``opt-in``, ``opt-out`` or ``none``; the newest.
+        noticed_for: Days since the first notice, rounded down; -1 without one.
+    """
+
+    answer: str
+    noticed_for: int
+
+
+SILENT: Final = Said("none", -1)
 
 
 def on_consent(
-    question: Question,
+    question: Question | FleetQuestion,
     registers: Sequence[Register],
     consent: Consent | None,
     tenancy: Tenancy | None,
@@ -46,8 +60,8 @@ def on_consent(
             "fineness": _reached(consent.granularity),
             "every_register": not consent.registers,
             "consented": [register.word for register in consent.registers],
-            "expires_in": _left(consent.expires, now),
-            "reminder_in": _left(consent.reminder_due, now),
+            "expires_in": days_left(consent.expires, now),
+            "reminder_in": days_left(consent.reminder_due, now),
             "customer": _customer(consent, tenancy),
             "covers": bool(consent.window.meet(segment)),
             "moved_out": tenancy.window.end * HALF_HOUR <= now,
@@ -56,37 +70,48 @@ def on_consent(
     return orjson.dumps(record).decode()
 
 
+def chosen(choices: Iterable[Choice], granularity: str, here: Window, now: float) -> Said:
+    """Return what a customer chose, during their own time ``here``, about reads this fine.
+
+    A no to coarser reads is a no to finer ones; a yes is one to what it names alone. What a
+    customer chose holds for their own time, never for who came before or after.
+    """
+    answered, newest, noticed = SILENT.answer, -math.inf, SILENT.noticed_for
+    coarser = _reached(granularity)
+    for one in choices:
+        if not here.start <= one.at / HALF_HOUR < here.end:
+            continue
+        if one.choice == "notice":
+            if one.granularity == granularity:
+                noticed = max(noticed, _since(one.at, now))
+        elif one.choice == "opt-in":
+            if one.granularity == granularity and one.at > newest:
+                answered, newest = "opt-in", one.at
+        elif one.granularity in coarser and one.at >= newest:  # what is no yes is a no
+            answered, newest = "opt-out", one.at
+    return Said(answered, noticed)
+
+
 def on_registration(
-    question: Question,
+    question: Question | FleetQuestion,
     role: str,
     registration: Registration | None,
     tenancy: Tenancy | None,
-    choices: Sequence[Choice],
+    said: Said,
     policy: Policy,
-    now: float,
 ) -> tuple[str, str]:
     """Return the context of "read on registration" for one segment, and its basis."""
     premises = "none" if registration is None else registration.premises
     where = (policy.kinds.get(role, ""), premises, question.granularity)
     basis = policy.bases.get(where, "never")
-    # What a customer chose holds for their own time there, never for who came before or after.
-    here = tenancy.window if tenancy is not None else Window(0, FOREVER)
-    made = [
-        c
-        for c in choices
-        if c.granularity == question.granularity and here.start <= c.at / HALF_HOUR < here.end
-    ]
-    answers = [c for c in made if c.choice != "notice"]
-    newest = max(answers, key=lambda c: c.at, default=None)
-    noticed = [_since(c.at, now) for c in made if c.choice == "notice"]
     record = {
         "granularity": question.granularity,
         "premises": premises,
         "registered": registration is not None,
         "basis": basis,
-        "answer": _answer(newest),
-        "noticed_for": max(noticed, default=-1),
-        "notice": math.ceil(policy.notice),
+        "answer": said.answer,
+        "noticed_for": said.noticed_for,
+        "notice": math.ceil(policy.notice / _DAY),
         # To who is not registered an erased home is what one that is not there is.
         "erased": registration is not None and tenancy is not None and tenancy.subject is None,
     }
@@ -99,29 +124,20 @@ def _customer(consent: Consent, tenancy: Tenancy) -> str:
     return "later" if consent.tenancy >= tenancy.window.end else "earlier"
 
 
-def _answer(newest: Choice | None) -> str:
-    if newest is None:
-        return "none"
-    return "opt-in" if newest.choice == "opt-in" else "opt-out"  # what is no yes is a no
-
-
 def _reached(finest: str) -> tuple[str, ...]:
     """Return the granularities that are no finer than ``finest``; none of one that is unknown."""
     return GRANULARITIES[GRANULARITIES.index(finest) :] if finest in GRANULARITIES else ()
 
 
-def _left(until: float | None, now: float) -> int:
-    """Return the seconds left, rounded up: above 0 exactly where ``until`` lies in the future."""
+def days_left(until: float | None, now: float) -> int:
+    """Return the days left, rounded up: above 0 exactly where ``until`` lies in the future."""
     if until is None:
-        return _MOST
-    left = until - now
-    if math.isnan(left):
-        return -_MOST
-    seconds = math.ceil(max(-_MOST, min(_MOST, left)))
-    return seconds if -_DAY <= seconds <= _DAY else -(-seconds // _DAY) * _DAY
+        return _AHEAD
+    left = (until - now) / _DAY
+    return -_AHEAD if math.isnan(left) else math.ceil(max(-_AHEAD, min(_AHEAD, left)))
 
 
 def _since(at: float, now: float) -> int:
-    """Return the seconds since ``at``, rounded down; -1 where it is no time or lies ahead."""
+    """Return the days since ``at``, rounded down; -1 where it is no time or lies ahead."""
     past = now - at
-    return -1 if math.isnan(past) or past < 0 else math.floor(min(_MOST, past))
+    return -1 if math.isnan(past) or past < 0 else math.floor(min(_MOST, past) / _DAY)

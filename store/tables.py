@@ -216,6 +216,7 @@ registrations = Table(
     Column("end", BigInteger),  # half-hour; NULL: until told otherwise
     Column("entry", LargeBinary, nullable=False),
     UniqueConstraint("tag", "party", "role", "start"),
+    Index(None, "party", "id"),
 )
 
 consents = Table(
@@ -244,6 +245,7 @@ consents = Table(
     Column("requested", Float),  # NULL: granted without a request
     Column("answer_by", Float),  # from then on a request has timed out
     Index(None, "tag", "party"),
+    Index(None, "party", "id"),
 )
 
 consent_events = Table(  # what happened to a consent, in order; its row above is their sum

@@ -12,6 +12,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.engine import Connection, make_url
 
 from store import consent_rules, marks, migrate, tables
+from store.bulk import Bulk
 from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
 from store.database import Database, insert_absent
@@ -109,6 +110,11 @@ class Store:
         return self._need.facts
 
     @property
+    def bulk(self) -> Bulk:
+        """Decisions about many meter points at once."""
+        return self._need.bulk
+
+    @property
     def writes(self) -> WriteStore:
         """The way in."""
         return self._need.writes
@@ -169,6 +175,7 @@ class Keyed:
     rotation: Rotation
     renaming: Renaming
     resealing: Resealing
+    bulk: Bulk
 
 
 def initialise(settings: Settings) -> None:
@@ -277,6 +284,7 @@ def open_store(
                 Resealing(
                     database, catalogue, kept, tenancies, quarantine, log, clock, identity
                 ),
+                Bulk(database, bound, policy),
             )  # fmt: skip
         compaction = Compaction(database, catalogue, kept, log, clock)
         yield Store(settings, clock, database, kept, catalogue, log, policy, compaction, keyed)

@@ -177,7 +177,7 @@ def test_a_policy_that_errs_when_it_is_asked_makes_a_refusal() -> None:
         'action == Action::"read on consent", resource) '
         "when { context.expires_in * 9223372036854775807 == 1 };"
     }
-    assert said(parse(texts), [replace(YES, expires=NOW + 5)]) == "consent_missing"
+    assert said(parse(texts), [replace(YES, expires=NOW + 5 * 86_400)]) == "consent_missing"
 
 
 # ---- what a Grant and a refusal name ---------------------------------------------------------

@@ -140,6 +140,27 @@ SUPPLIED = Grounds([LIVES], [REGISTERED], [], [])
             "opted_out",
         ),
         (
+            asked(SUPPLIER),
+            replace(SUPPLIED, choices=[OPT_IN, Choice("P1D", "opt-out", NOW - 5, b"")]),
+            "opted_out",
+        ),
+        (
+            asked(SUPPLIER, granularity="P1D"),
+            replace(SUPPLIED, choices=[Choice("PT30M", "opt-out", NOW - 5, b"")]),
+            "granularity_not_consented",
+        ),
+        (
+            asked(SUPPLIER),
+            replace(
+                SUPPLIED,
+                registrations=[
+                    replace(REGISTERED, premises="nondomestic"),
+                    replace(REGISTERED, window=Window(50, FOREVER)),
+                ],
+            ),
+            "granularity_not_consented",
+        ),
+        (
             asked(SUPPLIER, granularity="P1M"),
             replace(SUPPLIED, tenancies=[replace(LIVES, subject=None)]),
             "erased",
@@ -373,7 +394,8 @@ def by_registration(
     ]
     if not mine:
         return Half(None, "not_registered")
-    rule = POLICY.bases[POLICY.kinds[role], mine[0].premises, question.granularity]
+    newest = max(mine, key=lambda r: r.window.start)
+    rule = POLICY.bases[POLICY.kinds[role], newest.premises, question.granularity]
     if rule == "never":
         return Half(None, "granularity_not_consented")
     if rule != "registration":
@@ -382,7 +404,11 @@ def by_registration(
         said: list[tuple[float, str]] = [
             (c.at, c.choice)
             for c in known.choices
-            if c.granularity == question.granularity and since <= c.at < until
+            if since <= c.at < until
+            and (
+                c.granularity == question.granularity
+                or (c.choice == "opt-out" and question.granularity == "PT30M")
+            )
         ]
         answers = sorted(c for c in said if c[1] != "notice")
         if answers and answers[-1][1] == "opt-out":

@@ -1,0 +1,305 @@
+"""Who may be read of a whole fleet, at one moment: facts joined in SQL, verdicts by shape.
+
+    1  page      some thousand meter points: the party's registered ones, those with a consent to
+                 it, or those of a list, put into a table of this transaction
+    2  facts     their tenancies, registrations, consents and choices: one joined statement each
+    3  leaves    each log leaf that they rest on, read once; a fact that its leaf does not state
+                 makes its meter point `tampered`, and the caller hears of it
+    4  rulings   one for each shape (see `alike`): Cedar is asked of each record once, of no meter
+
+What `access.decide` says of one question, this says of a million: a test holds them together. It
+grants nothing: whoever opens what is told here looks at each customer's keys again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.schema import CreateTable, DropTable
+
+from store import tables
+from store.alike import Alike, Allowed
+from store.consents import COLUMNS, NEWEST, as_consent
+from store.database import Prepared, portions
+from store.grants import FleetQuestion, Withheld
+from store.grounds import Choice
+from store.marks import SIZE, Marks, stated
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.engine import Connection
+
+    from store.database import Database
+    from store.policy import Policy
+
+PAGE: Final = 4_096  # meter points held at once
+MOST_LEAVES: Final = 1 << 16  # leaves whose marks are kept, of some 1 KB each
+TAMPERED: Final = "tampered"
+Rows = list[tuple[Any, ...]]
+Mark = Callable[..., bytes]
+
+
+class Decided(NamedTuple):
+    """What is decided of one meter point.
+
+    Attributes:
+        tag: Which: the HMAC that tenancies and registrations name it by; see `Keys.tag`.
+        allowed: What may be read, by time; empty where nothing.
+        withheld: The rest of the window, each piece with its code; ``tampered`` where a fact of the
+            meter point is not what the log states, an alarm.
+    """
+
+    tag: bytes
+    allowed: tuple[Allowed, ...]
+    withheld: tuple[Withheld, ...]
+
+    @property
+    def code(self) -> str:
+        """Why not all of it may be read: the first code; empty where all may."""
+        return self.withheld[0].code if self.withheld else ""
+
+
+class Bulk:
+    """Decides one question for many meter points."""
+
+    def __init__(self, database: Database, marks: Marks, policy: Policy) -> None:
+        self._database, self._marks, self._policy = database, marks, policy
+
+    def decide_all(
+        self, question: FleetQuestion, now: float, tags: Iterable[bytes] | None = None
+    ) -> Iterator[list[Decided]]:
+        """Yield what is decided of each meter point, some thousand at once.
+
+        One snapshot is held until the last were taken: take them without delay.
+
+        Args:
+            question: Who asks for what.
+            now: Seconds since 1970.
+            tags: Which meter points, each once; None for every one that the party has a
+                registration to (a supplier, a network) or a consent to (an Other User), whether
+                that holds or not.
+
+        Raises:
+            InputError: The question cannot be meant; see `access.decide`.
+            Refused: No role of the party may ask it (``srv_not_permitted_for_role``).
+        """
+        alike = Alike(question, self._policy, now)
+        return self._pages(question.party.code, alike, tags)
+
+    def _pages(
+        self, party: str, alike: Alike, tags: Iterable[bytes] | None
+    ) -> Iterator[list[Decided]]:
+        leaves, mark = _Leaves(), self._marks.maker()
+        with self._database.read() as connection:
+            for table in (_PAGE, _WANTED):
+                connection.execute(CreateTable(table))
+            own = tables.consents if alike.by_consent else tables.registrations
+            pages = (
+                _own(connection, own, party) if tags is None else _listed(connection, tags, party)
+            )
+            for low in pages:
+                page = _Page(connection, alike.by_consent, low)
+                leaves.take(connection, page.entries)
+                yield list(page.decided(party, alike, mark, leaves))
+                _EMPTY_PAGE.run(connection, [{}])
+            for table in (_PAGE, _WANTED):
+                connection.execute(DropTable(table))
+
+
+class _Leaves:
+    """The marks that log leaves state; a leaf is read and checked once while it is kept."""
+
+    def __init__(self) -> None:
+        self._marks: dict[bytes, bytes] = {}
+
+    def take(self, connection: Connection, entries: set[bytes]) -> None:
+        """Read those of ``entries`` that are not kept; one without a whole leaf states nothing."""
+        new = entries - self._marks.keys()
+        if len(self._marks) + len(new) > MOST_LEAVES:
+            self._marks.clear()
+            new = entries
+        self._marks |= dict.fromkeys(new, b"")
+        _WANT.run(connection, [{"entry": entry} for entry in new])
+        for entry, *proof in _PROOFS.rows(connection):
+            with suppress(ValueError, TypeError):
+                self._marks[entry] = bytes.fromhex("".join(stated(entry, proof)))
+        _EMPTY_WANTED.run(connection, [{}])
+
+    def state(self, entry: bytes, mark: bytes) -> bool:
+        """Return whether the leaf of ``entry`` states the fact of this mark."""
+        marks = self._marks[entry]
+        at = marks.find(mark)
+        while at > 0 and at % SIZE:  # the end of one mark and the beginning of the next is none
+            at = marks.find(mark, at + 1)
+        return at >= 0
+
+
+class _Page:
+    """The facts of a page's meter points, in the page's order.
+
+    Attributes:
+        entries: The log entries that they name.
+    """
+
+    def __init__(self, connection: Connection, by_consent: bool, low: Any) -> None:
+        """Read them.
+
+        Args:
+            connection: The page's transaction.
+            by_consent: Whether meter points came from their consents.
+            low: The id of the row before the page's; None for a list. A meter point that has a row
+                up to there stood in an earlier page.
+        """
+        self._by_consent, self._low = by_consent, low
+        self._tags = _TAGS.rows(connection)
+        self._tenancies = _TENANCIES.rows(connection)
+        self._registrations = _REGISTRATIONS.rows(connection)
+        self._consents = _CONSENTS.rows(connection)
+        self._choices = _CHOICES.rows(connection)
+        self.entries: set[bytes] = {row[0] for row in self._tenancies}
+        for rows in (self._registrations, self._consents, self._choices):
+            self.entries.update(row[0] for row in rows)
+
+    def decided(self, party: str, alike: Alike, mark: Mark, leaves: _Leaves) -> Iterator[Decided]:
+        """Yield what is decided of each meter point."""
+        states, tampered = leaves.state, (Withheld(alike.window, TAMPERED),)
+        for tag, lived, supplied, asked, chose in self._each():
+            try:
+                name, good = tag.hex(), True
+                for entry, start, subject, _ in lived:
+                    whose = None if subject is None else subject.hex()
+                    good &= states(entry, mark("tenancy", name, start, whose))
+                for entry, role, premises, start, end, _, _ in supplied:
+                    made = mark("registration", name, party, role, premises, start, end)
+                    good &= states(entry, made)
+                for entry, granularity, choice, at, _ in chose:
+                    good &= states(entry, mark("choice", name, party, granularity, choice, at))
+                for entry, newest, *row, _ in asked:
+                    good &= states(entry, mark("consent", *row)) and row[_VERSION] == newest
+            except (TypeError, ValueError, AttributeError):  # no type that this program writes
+                good = False
+            if not good:
+                yield Decided(tag, (), tampered)
+            elif alike.by_consent:
+                said = [
+                    as_consent(dict(zip(COLUMNS, one[2:], strict=False)), one[0]) for one in asked
+                ]
+                yield Decided(tag, *alike.consented(lived, said))
+            else:
+                made_of = [Choice(one[1], one[2], one[3], one[0]) for one in chose]
+                yield Decided(tag, *alike.supplied(lived, supplied, made_of))
+
+    def _each(self) -> Iterator[tuple[bytes, Rows, Rows, Rows, Rows]]:
+        """Yield each meter point once, with its rows."""
+        lived, supplied = _runs(self._tenancies), _runs(self._registrations)
+        asked, chose = _runs(self._consents), _runs(self._choices)
+        low, done = self._low, set()
+        for place, tag in self._tags:
+            found = lived(place), supplied(place), asked(place), chose(place)
+            if low is not None:
+                first = found[2][0][_ID] if self._by_consent else found[1][0][-2]
+                if first <= low or tag in done:
+                    continue
+                done.add(tag)
+            yield tag, *found
+
+
+def _runs(rows: Rows) -> Callable[[int], Sequence[Any]]:
+    """Return what takes the rows of one meter point after the other, in the page's order."""
+    if not rows:
+        return lambda _: ()
+    at, places = 0, [row[-1] for row in rows]
+    places.append(-1)
+
+    def of(place: int) -> Rows:
+        nonlocal at
+        first = at
+        while places[at] == place:
+            at += 1
+        return rows[first:at]
+
+    return of
+
+
+def _own(connection: Connection, table: Table, party: str) -> Iterator[Any]:
+    """Fill the page with the party's rows of ``table``, page by page; yields the id before each."""
+    t = table.c
+    here = (t.party == bindparam("party"), t.id > bindparam("low"))
+    numbers = select(t.id).where(*here).order_by(t.id).limit(PAGE).subquery()
+    last = Prepared(select(func.max(numbers.c.id)))
+    some = select(t.tag, t.party).where(*here, t.id <= bindparam("high")).order_by(t.id)
+    fill = Prepared(insert(_PAGE).from_select(["tag", "party"], some))
+    low: Any = "" if table is tables.consents else -(1 << 63)
+    while (high := last.rows(connection, party=party, low=low)[0][0]) is not None:
+        fill.count(connection, party=party, low=low, high=high)
+        yield low
+        low = high
+
+
+def _listed(connection: Connection, tags: Iterable[bytes], party: str) -> Iterator[None]:
+    """Fill the page with the meter points of a list, page by page."""
+    for some in portions(tags, PAGE):
+        _TAG.run(connection, [{"tag": tag, "party": party} for tag in some])
+        yield None
+
+
+def _scratch(name: str, *columns: Column[Any]) -> Table:
+    """Return a table of one transaction's own."""
+    return Table(name, MetaData(), *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
+
+
+_PAGE = _scratch(
+    "bulk_page",
+    Column("place", Integer, primary_key=True),  # given by the database, ascending
+    Column("tag", LargeBinary),
+    Column("party", String(40)),  # in each row, so that a planner begins with the page
+)
+_WANTED = _scratch("bulk_wanted", Column("entry", LargeBinary))
+_TAG = Prepared(insert(_PAGE).values(tag=bindparam("tag"), party=bindparam("party")))
+_WANT = Prepared(insert(_WANTED).values(entry=bindparam("entry")))
+_EMPTY_PAGE, _EMPTY_WANTED = Prepared(delete(_PAGE)), Prepared(delete(_WANTED))
+_TAGS = Prepared(select(_PAGE.c.place, _PAGE.c.tag).order_by(_PAGE.c.place))
+
+
+def _of_page(table: Table, *columns: ColumnElement[Any], then: ColumnElement[Any]) -> Prepared:
+    """Return a query of the page's rows of ``table``: their entry, columns, and place."""
+    here = table.c.tag == _PAGE.c.tag
+    if "party" in table.c:
+        # Found by tag: a planner that took an index of the party would walk it for each tag.
+        here &= table.c.party.concat("") == _PAGE.c.party
+    asked = select(table.c.entry, *columns, _PAGE.c.place).select_from(_PAGE.join(table, here))
+    return Prepared(asked.order_by(_PAGE.c.place, then))
+
+
+_t, _r, _c, _s = (
+    tables.tenancies.c, tables.registrations.c, tables.consents.c, tables.supply_choices.c
+)  # fmt: skip
+_VERSION = COLUMNS.index("version")
+_ID = 2 + COLUMNS.index("id")  # behind entry and newest version
+_TENANCIES = _of_page(tables.tenancies, _t.start, _t.subject, then=_t.start)
+_REGISTRATIONS = _of_page(
+    tables.registrations, _r.role, _r.premises, _r.start, _r.end, _r.id, then=_r.id
+)
+_CHOICES = _of_page(tables.supply_choices, _s.granularity, _s.choice, _s.at, then=_s.id)
+_CONSENTS = _of_page(tables.consents, NEWEST, *(_c[name] for name in COLUMNS), then=_c.id)
+_l, _d = tables.leaves, tables.details
+_PROOFS = Prepared(
+    select(_WANTED.c.entry, _l.c.leaf, _d.c.key, _d.c.detail).select_from(
+        _WANTED.join(_l, _l.c.entry == _WANTED.c.entry).outerjoin(_d, _d.c.entry == _WANTED.c.entry)
+    )
+)

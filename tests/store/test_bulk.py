@@ -1,0 +1,329 @@
+"""A fleet is decided as each of its meter points would be: `Bulk` held against `decide`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, insert, update
+
+from store import bulk, tables
+from store.access import decide
+from store.bulk import Decided
+from store.errors import InputError
+from store.facts import Supply
+from store.grants import FleetQuestion, Grant, Question, Refused
+from store.grounds import Grounds, Party
+from store.log import Entry, Kind
+from store.marks import Marks
+from store.policy import GRANULARITIES
+from store.reads import HALF_HOUR, Mpxn, Register, Window
+from tests.world import ALL, NOON, World, mpan
+
+SLOT = int(NOON // HALF_HOUR)  # the half-hour of now
+HOMES = [mpan(number) for number in range(5)]
+STATES = ("granted", "granted", "granted", "withdrawn", "requested")
+ONE, BOTH = (Register.ACTIVE_EXPORT,), (Register.ACTIVE_EXPORT, Register.REACTIVE_EXPORT)
+
+
+# ---- random worlds, written as a program would write them --------------------------------------
+
+
+def state(world: World, table: Any, kind: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows and one leaf that states them all."""
+    columns = [c.name for c in table.c if c.name not in {"entry", "mpxn", "erased", "moved"}]
+    columns = [name for name in columns if kind == "consent" or name != "id"]
+    marks: Marks = world.store.facts._marks
+    facts = [marks.of(kind, [row[name] for name in columns]) for row in rows]
+    with world.store.database.write() as connection:
+        stated = Entry(Kind.FACT, f"{kind} add", detail={"facts": facts})
+        [leaf] = world.store.log.append(connection, stated)
+        connection.execute(insert(table), [row | {"entry": leaf} for row in rows])
+
+
+def empty(world: World) -> None:
+    with world.store.database.write() as connection:
+        for table in (
+            tables.tenancies, tables.registrations, tables.consents, tables.supply_choices,
+            tables.consent_events,
+        ):  # fmt: skip
+            connection.execute(delete(table))
+
+
+SLOTS = st.integers(SLOT - 600, SLOT + 40)
+WINDOWS = st.tuples(SLOTS, SLOTS).filter(lambda w: w[0] < w[1]).map(lambda w: Window(*w))
+WHEN = st.one_of(
+    st.none(), st.floats(NOON - 9, NOON + 9), st.just(NOON), st.floats(NOON - 9e6, NOON + 9e6)
+)
+UNTIL = st.one_of(st.none(), st.integers(1, 300))
+
+
+@st.composite
+def tenancies(draw: st.DrawFn, tag: bytes) -> list[dict[str, Any]]:
+    moves = sorted(draw(st.sets(SLOTS, max_size=3)))
+    starts = [0, *moves] if moves or draw(st.booleans()) else []
+    live = [draw(st.sampled_from([True, True, False])) for _ in starts]
+    return [
+        {"tag": tag, "start": start, "subject": os.urandom(16) if alive else None, "moved": 0}
+        for start, alive in zip(starts, live, strict=True)
+    ]
+
+
+@st.composite
+def registrations(draw: st.DrawFn, tag: bytes) -> list[dict[str, Any]]:
+    found = {}
+    for _ in range(draw(st.integers(0, 3))):
+        role, start = draw(st.sampled_from(["ES", "ES", "ED"])), draw(SLOTS)
+        length = draw(UNTIL)
+        found[role, start] = {
+            "tag": tag, "party": draw(st.sampled_from(["p_x", "p_x", "p_y"])), "role": role,
+            "premises": draw(st.sampled_from(["domestic", "nondomestic"])), "start": start,
+            "end": None if length is None else start + length,
+        }  # fmt: skip
+    return list(found.values())
+
+
+@st.composite
+def consents(draw: st.DrawFn, tag: bytes, starts: Sequence[int]) -> list[dict[str, Any]]:
+    found = []
+    for _ in range(draw(st.integers(0, 3))):
+        start, length = draw(SLOTS), draw(UNTIL)
+        found.append({
+            "id": "c_" + draw(st.binary(min_size=8, max_size=8)).hex(), "tag": tag,
+            "tenancy": draw(st.sampled_from([0, *starts, SLOT - 77])),
+            "party": draw(st.sampled_from(["p_x", "p_x", "p_y"])),
+            "purpose": draw(st.sampled_from(["advice", "research"])),
+            "start": start, "end": None if length is None else start + length,
+            "granularity": draw(st.sampled_from(GRANULARITIES)),
+            "registers": draw(st.sampled_from(["", "active_export", "active_export reactive_export",
+                                               "reactive_export", "active_import"])),
+            "granted": 1.0, "expires": draw(WHEN), "reminder_due": draw(WHEN), "evidence": b"e",
+            "reference": "r", "state": draw(st.sampled_from(STATES)), "version": 1,
+            "basis": draw(st.sampled_from(["operator", "attested"])), "text_version": "",
+            "channel": "", "requested": None, "answer_by": None,
+        })  # fmt: skip
+    return list({one["id"]: one for one in found}.values())
+
+
+@st.composite
+def choices(draw: st.DrawFn, tag: bytes) -> list[dict[str, Any]]:
+    return [
+        {
+            "tag": tag, "party": draw(st.sampled_from(["p_x", "p_x", "p_y"])),
+            "granularity": draw(st.sampled_from(["PT30M", "P1D"])),
+            "choice": draw(st.sampled_from(["notice", "opt-out", "opt-in"])),
+            "at": float(draw(st.integers(SLOT - 600, SLOT)) * HALF_HOUR),
+        }
+        for _ in range(draw(st.integers(0, 3)))
+    ]  # fmt: skip
+
+
+@st.composite
+def fleets(draw: st.DrawFn, tags: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
+    """Draw the facts of some meter points."""
+    told: dict[str, list[dict[str, Any]]] = {k: [] for k in ("t", "r", "c", "s")}
+    for tag in tags:
+        lived = draw(tenancies(tag))
+        told["t"] += lived
+        told["r"] += draw(registrations(tag))
+        told["c"] += draw(consents(tag, [one["start"] for one in lived]))
+        told["s"] += draw(choices(tag))
+    told["c"] = list({one["id"]: one for one in told["c"]}.values())
+    return told
+
+
+def write(world: World, fleet: dict[str, list[dict[str, Any]]]) -> None:
+    empty(world)
+    for name, table, kind in (
+        ("t", tables.tenancies, "tenancy"),
+        ("r", tables.registrations, "registration"),
+        ("c", tables.consents, "consent"),
+        ("s", tables.supply_choices, "choice"),
+    ):
+        for at in range(0, len(fleet[name]), 3):  # several facts to a leaf, several leaves
+            state(world, table, kind, fleet[name][at : at + 3])
+    events = [
+        {"consent": c["id"], "version": 1, "event": "granted", "at": 1.0, "party": "", "basis": "",
+         "tag": c["tag"], "changes": "{}", "entry": b""}
+        for c in fleet["c"]
+    ]  # fmt: skip
+    if events:
+        with world.store.database.write() as connection:
+            connection.execute(insert(tables.consent_events), events)
+
+
+# ---- one after the other, and all at once ------------------------------------------------------
+
+
+def one_by_one(world: World, question: FleetQuestion, mpxn: Mpxn) -> tuple[Any, ...]:
+    """Return what `decide` says of one meter point: parts, what is withheld, the code."""
+    with world.store.database.read() as connection:
+        facts = world.store.facts.grounds(connection, mpxn, question.party.code)
+    asked = Question(
+        question.party, question.srv, mpxn, question.window, question.role, question.registers,
+        question.granularity, partial=True,
+    )  # fmt: skip
+    return ruled(world, asked, facts)
+
+
+def ruled(world: World, asked: Question, facts: Grounds) -> tuple[Any, ...]:
+    try:
+        found: Grant | Refused = decide(asked, facts, world.store.policy, world.clock.now())
+    except Refused as refused:
+        return (), refused.withheld, refused.code
+    assert isinstance(found, Grant)
+    parts = tuple(
+        (p.subject, p.window, found.registers, p.basis, p.reference, p.entry, p.purpose)
+        for p in found.parts
+    )
+    return parts, found.withheld, found.withheld[0].code if found.withheld else ""
+
+
+def at_once(world: World, question: FleetQuestion, tags: Any = None) -> Iterator[Decided]:
+    for batch in world.store.bulk.decide_all(question, world.clock.now(), tags):
+        yield from batch
+
+
+PARTIES = {role: Party("p_x", "x", frozenset({role})) for role in ("OU", "ES", "ED")}
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "PAGE", 2)
+    monkeypatch.setattr(bulk, "MOST_LEAVES", 3)
+
+
+@pytest.mark.usefixtures("small_pages")
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_a_fleet_is_decided_as_each_meter_point_would_be(world: World, data: st.DataObject) -> None:
+    tags = {world.store.keys.tag(home): home for home in HOMES}
+    write(world, data.draw(fleets(list(tags))))
+    role = data.draw(st.sampled_from(sorted(PARTIES)))
+    question = FleetQuestion(
+        PARTIES[role], "4.8.3", data.draw(WINDOWS), None,
+        data.draw(st.sampled_from([(), ONE, BOTH])), data.draw(st.sampled_from(GRANULARITIES)),
+    )  # fmt: skip
+    told = list(at_once(world, question, list(tags)))
+    assert sorted(one.tag for one in told) == sorted(tags)
+    for one in told:
+        event("withheld" if one.withheld else "allowed")
+        said = one_by_one(world, question, tags[one.tag])
+        assert (tuple(map(tuple, one.allowed)), one.withheld, one.code) == said
+    table = tables.consents if role == "OU" else tables.registrations
+    with world.store.database.read() as connection:
+        held = connection.execute(table.select().where(table.c.party == "p_x")).mappings()
+        mine = {bytes(row["tag"]) for row in held}
+    own = list(at_once(world, question))
+    assert sorted(own) == sorted(one for one in told if one.tag in mine)
+
+
+# ---- what was written by hand ------------------------------------------------------------------
+
+MONTHLY = FleetQuestion(
+    Party("", "", frozenset()), "4.8.1", Window(SLOT - 99, SLOT), None, (), "P1M"
+)
+
+
+def supplied(world: World, *homes: Mpxn) -> FleetQuestion:
+    """State that a supplier supplies some homes; returns its question."""
+    code = world.party("supplier", "IS")
+    world.store.facts._tenancies.census(homes)
+    world.store.facts.add_registrations(Supply(home, code, "IS", "domestic", ALL) for home in homes)
+    return replace(MONTHLY, party=Party(code, "supplier", frozenset({"IS"})))
+
+
+BY_HAND: dict[str, Any] = {
+    "registration": update(tables.registrations).values(start=1),
+    "its type": update(tables.registrations).values(premises="nondomestic"),
+    "tenancy": update(tables.tenancies).values(start=1),
+    "subject": update(tables.tenancies).values(subject=b"s" * 16),
+    "entry": update(tables.registrations).values(entry=b"e" * 16),
+    "leaf": delete(tables.leaves),
+    "detail": delete(tables.details),
+    "commitment": update(tables.details).values(key=b"k" * 32),
+}
+
+
+@pytest.mark.parametrize("statement", BY_HAND.values(), ids=BY_HAND)
+def test_a_fact_that_was_written_by_hand_is_told_and_opens_nothing(
+    world: World, statement: Any
+) -> None:
+    question = supplied(world, HOMES[0])
+    [before] = at_once(world, question)
+    assert before.allowed
+    with world.store.database.write() as connection:
+        connection.execute(statement)
+    [told] = at_once(world, question)
+    assert (told.allowed, told.code) == ((), "tampered")
+
+
+def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) -> None:
+    question = supplied(world, *HOMES)
+    tag = world.store.keys.tag(HOMES[2])
+    with world.store.database.write() as connection:
+        t = tables.registrations
+        connection.execute(update(t).where(t.c.tag == tag).values(premises="castle"))
+    told = {one.tag: one.code for one in at_once(world, question)}
+    assert sorted(told.values()) == ["", "", "", "", "tampered"]
+    assert told[tag] == "tampered"
+
+
+def test_a_mark_that_straddles_two_marks_is_none() -> None:
+    """A leaf that states ..AB and CD.. does not state BC."""
+    leaves = bulk._Leaves()
+    leaves._marks[b"e"] = bytes(range(48))
+    held = [leaves.state(b"e", bytes(range(at, at + 16))) for at in range(33)]
+    assert [at for at, one in enumerate(held) if one] == [0, 16, 32]
+
+
+def test_a_list_may_name_what_nobody_knows(world: World) -> None:
+    question = supplied(world, HOMES[0])
+    tags = [world.store.keys.tag(home) for home in HOMES[:2]] + [b"nobody's"]
+    told = {one.tag: one.code for one in at_once(world, question, tags)}
+    assert list(map(told.get, tags)) == ["", "not_registered", "not_registered"]
+
+
+def test_a_party_with_nothing_is_told_nothing(world: World) -> None:
+    question = replace(MONTHLY, party=Party("p_none", "none", frozenset({"IS"})))
+    assert list(at_once(world, question)) == []
+
+
+def test_a_question_that_cannot_be_meant_is_refused_before_anything_is_read(world: World) -> None:
+    question = supplied(world, HOMES[0])
+    with pytest.raises(InputError):
+        world.store.bulk.decide_all(replace(question, srv="7.9"), NOON)
+    with pytest.raises(Refused):
+        world.store.bulk.decide_all(replace(question, srv="4.6.2"), NOON)
+
+
+def test_cedar_is_asked_of_a_fleet_as_often_as_of_one_home(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    rules = world.store.policy.rules
+    real = rules.ask
+    monkeypatch.setattr(rules, "ask", lambda some: asked.append(len(some)) or real(some))
+    question = supplied(world, *(mpan(number) for number in range(200)))
+    assert len(list(at_once(world, question))) == 200
+    assert sum(asked) == 1
+
+
+def test_the_store_can_be_written_while_a_fleet_is_decided(world: World) -> None:
+    question = supplied(world, *HOMES)
+    batches = world.store.bulk.decide_all(question, NOON)
+    world.allow(HOMES[0])
+    first = next(batches)
+    world.allow(HOMES[1])
+    assert len(first) + sum(map(len, batches)) == len(HOMES)
+    again = list(at_once(world, question))  # the page of the last one is gone
+    assert len(again) == len(HOMES)
