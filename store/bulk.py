@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 PAGE: Final = 4_096  # meter points held at once
 MOST_LEAVES: Final = 1 << 16  # leaves whose marks are kept, of some 1 KB each
 TAMPERED: Final = "tampered"
-Rows = list[tuple[Any, ...]]
+Rows = Sequence[tuple[Any, ...]]
 Mark = Callable[..., bytes]
 
 
@@ -219,7 +219,7 @@ class _Page:
             yield tag, *found
 
 
-def _runs(rows: Rows) -> Callable[[int], Sequence[Any]]:
+def _runs(rows: Rows) -> Callable[[int], Rows]:
     """Return what takes the rows of one meter point after the other, in the page's order."""
     if not rows:
         return lambda _: ()
