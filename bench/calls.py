@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -82,6 +82,18 @@ class CountingObjects:
     def put(self, name: str, body: bytes | memoryview) -> None:
         """See `ports.Objects`."""
         self._objects.put(name, body)
+
+    def keep(self, bodies: Mapping[str, bytes]) -> None:
+        """See `ports.Objects`."""
+        self._objects.keep(bodies)
+
+    def swap(self, name: str, expected: bytes | None, body: bytes) -> None:
+        """See `ports.Objects`."""
+        self._objects.swap(name, expected, body)
+
+    def find(self, name: str) -> bytes | None:
+        """See `ports.Objects`: what the log asks of its checkpoint is no answer's."""
+        return self._objects.find(name)
 
     def get(self, name: str) -> bytes:
         """See `ports.Objects`."""

@@ -7,8 +7,8 @@ address that is asked most goes past FastAPI: see `front`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -26,15 +26,18 @@ from service.door import Door
 from service.entries import LogEntries
 from service.front import Front, Handler, directly
 from service.identity import Guard
+from service.logbook import Logbook
 from service.oauth import OAuth
 from service.others import load
 from service.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from service.routes import Reads
 from service.signing import Signing
 from service.telemetry import METRICS_TYPE, Telemetry
+from store import policy_sets
 from store.wiring import Settings, open_store
 
 if TYPE_CHECKING:
+    from store.pace import Pace
     from store.wiring import Store
 
 _JSON = "application/json"
@@ -64,11 +67,12 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     reads = Reads(store, desk, guard, arriving, watch)
     consents = Consents(store, desk, guard, arriving)
     log = LogEntries(store, desk, guard, arriving)
+    logbook = Logbook(store, desk, guard, arriving)
     oauth = OAuth(signing, desk, arriving, store.clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with closing or ExitStack():
+        with closing or ExitStack(), keeping_up(store, watch):
             yield
 
     app = Front(
@@ -77,18 +81,20 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
         description=openapi.DESCRIPTION,
         docs_url=None,  # they would load scripts from somebody else's server
         redoc_url=None,
+        redirect_slashes=False,  # it would send callers where ``Host`` says
         lifespan=lifespan,
         exception_handlers={HTTPException: _bare_status, RequestValidationError: _bare_status},
     )
     app.router.route_class = Bare
 
-    def add(method: str, path: str, handler: Handler, said: dict[str, Any]) -> None:
+    def add(method: str, path: str, handler: Handler, said: dict[str, Any], name: str = "") -> None:
+        asked = kept_up(handler, store.pace) if "security" in said else handler
         app.router.add_api_route(
             path,
-            told(handler, path, watch),
+            told(asked, path, watch),
             methods=[method],
-            name=handler.__name__,
-            operation_id=handler.__name__,
+            name=name or handler.__name__,
+            operation_id=name or handler.__name__,
             summary=(handler.__doc__ or "").split("\n", maxsplit=1)[0],
             description=" ",
             openapi_extra=said,
@@ -107,6 +113,8 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
         said = openapi_consents.STEPS[verb]
         add("POST", f"/v1/consents/{{consent}}/{verb}", handler, said | locked)
     add("GET", "/v1/log/entries", log.entries, openapi_log.ENTRIES | locked)
+    for name, path, handler, said in logbook.addresses():
+        add("GET", path, handler, said | (locked if "401" in said["responses"] else {}), name)
     add("POST", "/oauth2/token", oauth.token, openapi.TOKEN)
     add("POST", "/oauth2/revoke", oauth.revoke, openapi.REVOKE)
     add("GET", "/oauth2/jwks", oauth.jwks, {})
@@ -117,8 +125,24 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     _document(app)
     app.add_middleware(Door, telemetry=watch)
     asked = next(r for r in app.routes if isinstance(r, Bare) and r.path == _READS)
-    app.shorten(asked, Door(directly(told(reads.reads, _READS, watch)), watch))
+    short = told(kept_up(reads.reads, store.pace), _READS, watch)
+    app.shorten(asked, Door(directly(short), watch))
     return app
+
+
+@contextmanager
+def keeping_up(store: Store, watch: Telemetry) -> Iterator[None]:
+    """Note which policies decide from now on, and keep the log's tree up meanwhile."""
+    policy_sets.note(store.database, store.log, store.clock, store.policy.digest)
+
+    def failed(error: BaseException) -> None:
+        watch.failed("log", problem_of(error), error)
+
+    store.pace.start(failed)
+    try:
+        yield
+    finally:
+        store.pace.stop()
 
 
 def from_environment() -> FastAPI:
@@ -138,16 +162,26 @@ def told(handler: Handler, path: str, watch: Telemetry) -> Handler:
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is a problem too
             problem = problem_of(error)
             watch.failed(path, problem, error)
-            entry = error.entry if isinstance(error, NotedRefusalError) else None
-            return respond(problem, entry)
+            noted = error.headers if isinstance(error, NotedRefusalError) else {}
+            return respond(problem, noted)
 
     return telling
 
 
-def respond(problem: Problem, entry: str | None = None) -> Response:
-    """Return the response that tells ``problem``; ``entry`` is its log entry, where it has one."""
-    headers = problem.headers() | ({} if entry is None else {"meterkeep-log-entry": entry})
+def respond(problem: Problem, noted: Mapping[str, str] | None = None) -> Response:
+    """Return the response that tells ``problem``; ``noted`` tells of its log entry, if any."""
+    headers = {**problem.headers(), **(noted or {})}
     return Response(problem.body(), problem.status, headers, MEDIA_TYPE)
+
+
+def kept_up(handler: Handler, pace: Pace) -> Handler:
+    """Return ``handler``, asked only while the access log is kept up."""
+
+    async def asking(request: Request) -> Response:
+        pace.check()
+        return await handler(request)
+
+    return asking
 
 
 async def _bare_status(_request: Request, error: Exception) -> Response:

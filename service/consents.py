@@ -144,7 +144,7 @@ class Consents:
         except RefusedError as refused:
             entry = Entry(Kind.DENIED, f"consent {action}", speaker.party, refused.code)
             written = await self._store.log.write_async(entry)
-            raise NotedRefusalError(refused, written.hex()) from None
+            raise NotedRefusalError(refused, written, self._desk.noted(written)) from None
 
     async def _speaker(self, request: Request) -> tuple[Speaker, Principal]:
         sent, now = self._arriving.sent(request), self._store.clock.now()

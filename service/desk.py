@@ -21,7 +21,7 @@ from service.jose import BadTokenError
 from store.access import decide
 from store.errors import InputError, RefusedError
 from store.grants import Grant, Question, Refused
-from store.log import Entry, Kind
+from store.log import Entry, EntryId, Kind
 from store.once import Use, first
 from store.reads import moment_of
 
@@ -42,12 +42,13 @@ class NotedRefusalError(RefusedError):
 
     Attributes:
         entry: Id of its log entry, hex.
+        headers: What tells the caller of that entry; see `Desk.noted`.
         refused: The decision, where one was made.
     """
 
-    def __init__(self, refused: RefusedError, entry: str) -> None:
+    def __init__(self, refused: RefusedError, entry: bytes, headers: dict[str, str]) -> None:
         super().__init__(str(refused), code=refused.code)
-        self.entry = entry
+        self.entry, self.headers = entry.hex(), headers
         self.refused = refused if isinstance(refused, Refused) else None
 
 
@@ -96,16 +97,21 @@ class Desk:
                 ),
                 principal.use,
             )
-            raise NotedRefusalError(refused, entry.hex()) from None
+            raise NotedRefusalError(refused, entry, self.noted(entry)) from None
 
     async def refusal(self, action: str, party: Party, principal: Principal) -> NotedRefusalError:
         """Return the refusal of a party none of whose roles may read, its leaf durable."""
         refused, policy = Refused("srv_not_permitted_for_role"), self._store.policy.digest
         entry = Entry(Kind.DENIED, action, party.code, refused.code, policy, detail=principal.acted)
         written = await self._store.log.write_async(entry, principal.use)
-        return NotedRefusalError(refused, written.hex())
+        return NotedRefusalError(refused, written, self.noted(written))
 
-    async def note_allowed(self, grant: Grant, principal: Principal) -> str:
+    def noted(self, entry: EntryId) -> dict[str, str]:
+        """Return the headers that name a log entry just written, and promise that it stays."""
+        promise = self._store.tree.promise(entry)
+        return {"meterkeep-log-entry": entry.hex(), "meterkeep-log-promise": promise}
+
+    async def note_allowed(self, grant: Grant, principal: Principal) -> EntryId:
         """Make the leaf of a decision that was asked for without data; returns its entry id."""
         detail = {
             "role": grant.role,
@@ -117,7 +123,7 @@ class Desk:
         entry = Entry(
             Kind.OUTCOME, f"decide {grant.srv}", grant.party, "allow", grant.policy, detail
         )
-        return (await self._store.log.write_async(entry, principal.use)).hex()
+        return await self._store.log.write_async(entry, principal.use)
 
     async def once(self, *uses: Use) -> bool:
         """Return whether each of ``uses`` is the first, on any worker.
@@ -142,7 +148,8 @@ class Desk:
             await self._store.log.write_async(Entry(Kind.FACT, "token revoke", party), revoked)
 
     async def ready(self) -> None:
-        """Return where answers can be given. Raises CatalogueError or KekError where not."""
+        """Return where answers can be given. Raises CatalogueError or LogError where not."""
+        self._store.pace.check()
         await self._aside(self._ready)
 
     def _party(self, principal: Principal) -> Party:

@@ -23,10 +23,11 @@ from service.negotiation import chosen
 from service.searching import Searched, is_code, parse
 from service.shapes import entries as shaped
 from store.errors import RefusedError
-from store.log import Entry, Kind
+from store.log import Entry, EntryId, Kind
 from store.log_search import OPERATOR, LogSearch, Page
 from store.log_told import told
 from store.offices import may
+from store.outcomes import RELEASED
 
 if TYPE_CHECKING:
     from service.arriving import Arriving
@@ -62,7 +63,7 @@ class LogEntries:
         shape = shaped.TABLES.get(media)
         body = shaped.to_json(entries, after, sizes) if shape is None else shape(entries)
         await self._followed(intent, party, len(entries), body)
-        headers = {"meterkeep-log-entry": intent.hex()} | _NO_STORE
+        headers = self._desk.noted(intent) | _NO_STORE
         if after is not None:
             headers["meterkeep-next"] = after
         return Response(body, 200, headers, media)
@@ -74,7 +75,7 @@ class LogEntries:
         except RefusedError as refused:
             entry = self._entry(Kind.DENIED, party, refused.code, principal.acted)
             written = await self._store.log.write_async(entry, principal.use)
-            raise NotedRefusalError(refused, written.hex()) from None
+            raise NotedRefusalError(refused, written, self._desk.noted(written)) from None
 
     def _resolved(self, asked: Searched, party: Party) -> Searched:
         """Return the search with its meter point as customers, and its party by code."""
@@ -88,7 +89,7 @@ class LogEntries:
 
     async def _noted(
         self, asked: Searched, party: Party, principal: Principal, reasons: tuple[str, ...]
-    ) -> bytes:
+    ) -> EntryId:
         detail: dict[str, Any] = {"reasons": list(reasons), "search": _kept(asked)}
         detail |= principal.acted
         if asked.wanted.subjects:
@@ -99,7 +100,7 @@ class LogEntries:
     async def _followed(self, intent: bytes, party: Party, entries: int, body: bytes) -> None:
         digest = hashlib.sha256(body).hexdigest()
         detail = {"intent": intent.hex(), "entries": entries, "sha256": digest}
-        await self._store.log.write_async(self._entry(Kind.OUTCOME, party, "allow", detail))
+        await self._store.log.write_async(self._entry(Kind.OUTCOME, party, RELEASED, detail))
 
     def _found(self, asked: Searched) -> tuple[Page, dict[str, str], dict[int, int]]:
         page = self._search.page(asked.wanted, asked.after, asked.limit, newest=asked.newest)

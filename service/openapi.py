@@ -33,9 +33,11 @@ _PROBLEMS = {
     403: "Refused by a decision; `code` says why: `not_registered`, `consent_missing`, "
     "`consent_expired`, `consent_withdrawn`, `reminder_lapsed`, `outside_consent_window`, "
     "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`.",
-    404: "This `mp_` was not issued to you: `unknown_meter_point`.",
+    404: "This `mp_` was not issued to you: `unknown_meter_point`. Of the log: `not_found`, "
+    "`unknown_entry`.",
     406: "None of the shapes is acceptable: `not_acceptable`.",
-    409: "The consent is in another state: `consent_state`.",
+    409: "The consent is in another state: `consent_state`. The entry stands in no checkpoint "
+    "yet: `not_yet`.",
     410: "The customer was erased: `erased`.",
     413: "The body is too large: `body_too_large`.",
     415: "Send JSON: `not_json`.",

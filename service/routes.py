@@ -22,6 +22,7 @@ from service import decisions
 from service.asking import COVERAGE, READS, Asked, parse
 from service.bodies import json_of, words_in_query, words_of
 from service.desk import NotedRefusalError
+from service.leaving import Leaving, watched
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
@@ -73,10 +74,15 @@ class Reads:
         handle, asked = request.path_params["meter_point"], parse(words_in_query(request))
         grant = await self._desk.grant(principal, handle, asked, "read")
         answer = await self._store.reads.read(grant, principal.use, principal.acted)
-        reply = _reply(handle, asked, grant, answer)
-        body = shape.encode(reply)
-        self._telemetry.released(sum(len(series.window) for series in reply.series))
-        return Response(body, 200, _headers(answer, grant), shape.MEDIA_TYPE)
+        log, headers = self._store.log, self._headers(answer, grant)
+        with watched(log, answer, f"read {grant.srv}"):
+            reply = _reply(handle, asked, grant, answer)
+            body = shape.encode(reply)
+        half_hours = sum(len(series.window) for series in reply.series)
+        self._telemetry.released(half_hours)
+        return Leaving(
+            log, answer, f"read {grant.srv}", half_hours, body, headers, shape.MEDIA_TYPE
+        )
 
     async def coverage(self, request: Request) -> Response:
         """Answer which half-hours there are, from the states alone: no energy is opened."""
@@ -84,8 +90,10 @@ class Reads:
         handle, asked = request.path_params["meter_point"], parse(words_in_query(request), COVERAGE)
         grant = await self._desk.grant(principal, handle, asked, "coverage")
         answer = await self._store.reads.coverage(grant, principal.use, principal.acted)
-        body = json.encode_coverage(_reply(handle, asked, grant, answer))
-        return Response(body, 200, _headers(answer, grant), json.MEDIA_TYPE)
+        log, headers = self._store.log, self._headers(answer, grant)
+        with watched(log, answer, f"coverage {grant.srv}"):
+            body = json.encode_coverage(_reply(handle, asked, grant, answer))
+        return Leaving(log, answer, f"coverage {grant.srv}", 0, body, headers, json.MEDIA_TYPE)
 
     async def decisions(self, request: Request) -> Response:
         """Say whether a question would be answered, and on what; release nothing."""
@@ -98,9 +106,20 @@ class Reads:
         try:
             grant = await self._desk.grant(principal, handle, asked, "decide")
         except NotedRefusalError as refusal:
-            return _answer(decisions.refused(refusal), {"meterkeep-log-entry": refusal.entry})
+            return _answer(decisions.refused(refusal), refusal.headers)
         entry = await self._desk.note_allowed(grant, principal)
-        return _answer(decisions.allowed(grant), {"meterkeep-log-entry": entry})
+        return _answer(decisions.allowed(grant), self._desk.noted(entry))
+
+    def _headers(self, answer: Answer, grant: Grant) -> dict[str, str]:
+        headers = {
+            "cache-control": "no-store",
+            "vary": "accept",
+            "meterkeep-commit": str(answer.commit),
+            **self._desk.noted(answer.entry),
+        }
+        if grant.withheld:
+            headers["meterkeep-withheld"] = in_words(grant.withheld)
+        return headers
 
     def _may_look_up(self, party: Party) -> bool:
         """Whether ``party`` may ask of a meter point at all: for reads, or in the log."""
@@ -117,18 +136,6 @@ class Reads:
 def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:
     series = tuple(cut(told(answer.series, asked.registers), allowed_windows(grant)))
     return Reply(handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar)
-
-
-def _headers(answer: Answer, grant: Grant) -> dict[str, str]:
-    headers = {
-        "cache-control": "no-store",
-        "vary": "accept",
-        "meterkeep-commit": str(answer.commit),
-        "meterkeep-log-entry": answer.entry.hex(),
-    }
-    if grant.withheld:
-        headers["meterkeep-withheld"] = in_words(grant.withheld)
-    return headers
 
 
 def _answer(value: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

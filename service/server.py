@@ -29,7 +29,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     Raises:
         InputError: More workers than the database allows (``needs_postgresql``), or the address
             cannot be taken (``address_taken``).
-        StoreError: There is no store, or its key is another one.
+        StoreError: There is no store, its key is another one, its log is not what its checkpoint
+            says, or the database is older than that.
     """
     if workers > 1 and settings.database_url.startswith("sqlite"):
         raise InputError(
@@ -44,6 +45,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         open_store(settings) as store,
         _listening(host, port) as listener,
     ):
+        store.sequencer.check()
         sys.stderr.write(
             f"listening on {host}:{listener.getsockname()[1]}; callers reach it at "
             f"{settings.public_url}; ctrl-c ends it\n"

@@ -17,10 +17,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from store.errors import KekError, ObjectError
+from store.errors import CommitConflictError, KekError, ObjectError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from store.ports import Range
 
@@ -30,6 +30,8 @@ _CONFIG = Config(
     read_timeout=30,
     request_checksum_calculation="when_required",
 )
+_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
+_MISSING = {"NoSuchKey", "404"}
 AT_ONCE = 16  # ranges asked for at once by a caller that waits
 
 
@@ -103,6 +105,52 @@ class S3Objects:
         except (ClientError, BotoCoreError) as error:
             raise ObjectError(_saying("S3", error)) from None
 
+    def keep(self, bodies: Mapping[str, bytes]) -> None:
+        """Put each, several at once; what a name holds already is compared."""
+        list(self._pool.map(lambda name: self._keep(name, bodies[name]), bodies))
+
+    def swap(self, name: str, expected: bytes | None, body: bytes) -> None:
+        """Let S3 compare: by the tag of what was expected, or that there is nothing."""
+        condition = {"IfNoneMatch": "*"}
+        if expected is not None:
+            found, tag = self._look(name)
+            if found == body:
+                return
+            if found != expected:
+                raise CommitConflictError("another writer changed this object first")
+            condition = {"IfMatch": tag}
+        # What was refused may be our own, put by a try whose answer was lost.
+        if not self._placed(name, body, condition) and self.find(name) != body:
+            raise CommitConflictError("another writer changed this object first")
+
+    def find(self, name: str) -> bytes | None:
+        """Return the whole object, or None."""
+        return self._look(name)[0]
+
+    def _keep(self, name: str, body: bytes) -> None:
+        if not self._placed(name, body, {"IfNoneMatch": "*"}) and self.get(name) != body:
+            raise TamperedError("tile", "a part of the log is not what was written")
+
+    def _placed(self, name: str, body: bytes, condition: Mapping[str, str]) -> bool:
+        """Put ``body`` where ``condition`` holds; return whether it did."""
+        key = self._prefix + name
+        try:
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, **condition)  # type: ignore[arg-type]
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) in _TAKEN:
+                return False
+            raise ObjectError(_saying("S3", error)) from None
+        return True
+
+    def _look(self, name: str) -> tuple[bytes | None, str]:
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            return answer["Body"].read(), answer["ETag"]
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) in _MISSING:
+                return None, ""
+            raise ObjectError(_saying("S3", error)) from None
+
     def get(self, name: str) -> bytes:
         """Return the whole object."""
         try:
@@ -158,7 +206,11 @@ def _whole(found: bytes, part: Range) -> bytes:
 
 def _saying(who: str, error: Exception) -> str:
     """Return the kind of a failure; its text may hold names and is kept out."""
+    return f"{who} refused or did not answer ({_code(error)})"
+
+
+def _code(error: Exception) -> str:
     code = type(error).__name__
     if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", code)
-    return f"{who} refused or did not answer ({code})"
+        return error.response.get("Error", {}).get("Code", code)
+    return code

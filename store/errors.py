@@ -14,6 +14,7 @@
         +-- ObjectError        the object store refused or lost something
         +-- KekError           the key-encryption key is missing or is another one
         +-- ErasedError        the keys were destroyed
+        +-- LogError           the access log cannot be kept up, so nothing is answered
         +-- TamperedError      bytes are not those that were committed: an alarm, never an answer
 
 No message holds a read, a meter point, a key, a path of the machine or a setting's value.
@@ -120,6 +121,16 @@ class KekError(StoreError):
     code = "kek_unavailable"
 
 
+class LogError(StoreError):
+    """The access log cannot be kept up, so nothing is answered.
+
+    ``log_behind``: an entry has waited for its checkpoint for too long; it recovers by itself.
+    ``log_rolled_back``: the database is older than the log's own checkpoint.
+    """
+
+    code = "log_behind"
+
+
 class ErasedError(StoreError):
     """The keys of this customer were destroyed; what is stored can never be read again."""
 
@@ -133,7 +144,8 @@ class TamperedError(StoreError):
     """Bytes are not those that were committed. An alarm: nothing is answered from them.
 
     Attributes:
-        what: Which promise broke: ``box``, ``run``, ``index``, ``dek``, ``bucket`` or ``batch``.
+        what: Which promise broke: ``box``, ``run``, ``index``, ``dek``, ``bucket``, ``batch``,
+            ``fact``, ``tile``, ``leaf`` or ``checkpoint``.
     """
 
     code = "tampered"

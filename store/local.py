@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from store.envelope import KEY_SIZE, cipher, new_key, unwrap, wrap
-from store.errors import KekError, ObjectError, TamperedError
+from store.errors import CommitConflictError, KekError, ObjectError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from store.ports import Range
@@ -56,6 +58,66 @@ class FolderObjects:
             self._sync_up(path.parent)
         except FileExistsError:
             raise ObjectError("an object of this name exists; names are given once") from None
+        except OSError as error:
+            raise ObjectError(f"the folder refused an object: {error.strerror}") from None
+
+    def keep(self, bodies: Mapping[str, bytes]) -> None:
+        """Write and sync each, then its directories once; see `ports.Objects`."""
+        folders: dict[Path, list[str]] = {}
+        for name in bodies:
+            folders.setdefault((self._folder / name).parent, []).append(name)
+        for folder, names in folders.items():
+            with self._alone(folder):
+                for name in names:
+                    self._keep(name, bodies[name])
+                self._sync_up(folder)
+
+    def swap(self, name: str, expected: bytes | None, body: bytes) -> None:
+        """Compare, write beside, rename, all of it under the directory's lock."""
+        path = self._folder / name
+        with self._alone(path.parent):
+            found = _content(path)
+            if found != body:
+                if found != expected:
+                    raise CommitConflictError("another writer changed this object first")
+                self._write(path, body)
+            self._sync_up(path.parent)
+
+    def find(self, name: str) -> bytes | None:
+        """Return the whole object, or None."""
+        try:
+            return _content(self._folder / name)
+        except OSError as error:
+            raise ObjectError(f"an object cannot be read: {error.strerror}") from None
+
+    def _keep(self, name: str, body: bytes) -> None:
+        path = self._folder / name
+        found = _content(path)
+        if found is None:
+            self._write(path, body)
+        elif found != body:
+            raise TamperedError("tile", "a part of the log is not what was written")
+
+    def _write(self, path: Path, body: bytes) -> None:
+        """Put ``body`` at ``path``, synced, in one step. Under `_alone` a draft is a dead one's."""
+        draft = path.with_name(f".{path.name}")
+        with draft.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+    @contextmanager
+    def _alone(self, folder: Path) -> Iterator[None]:
+        """Hold ``folder``'s lock, which the system takes back from a process that dies."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise ObjectError(f"the folder refused an object: {error.strerror}") from None
 
@@ -107,6 +169,13 @@ class FolderObjects:
             self._draft(name).unlink(missing_ok=True)
         except OSError as error:
             raise ObjectError(f"an object cannot be removed: {error.strerror}") from None
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _sync_directory(folder: Path) -> None:

@@ -9,7 +9,8 @@
 A leaf holds no personal data and no subject. Who was read, on which basis, stands in the *detail*
 beside it: canonical JSON that can be erased, to which the leaf commits by HMAC-SHA256 under a key
 drawn for this one record. Durable means that the leaf's row is committed: in the transaction of
-what it records (a commit, a fact), or in a group with other callers' leaves (an answer).
+what it records (a commit, a fact), or in a group with other callers' leaves (an answer). What
+became of an answer is noted late, in a group of such: nobody waits for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import asyncio
 import hmac
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -40,6 +42,8 @@ VERSION = 1
 ENTRY_SIZE = 16  # bytes
 LEAF_LIMIT = 65_535  # bytes
 GROUP = 256  # leaves committed together at most
+LATE = 0.2  # seconds that an entry which nobody waits for may wait for company
+MOST_LATE = 1_024  # such entries kept in memory; more are let go, and missed as outcomes
 
 
 class Kind(StrEnum):
@@ -53,8 +57,27 @@ class Kind(StrEnum):
     REVERT = "revert"
     COMPACT = "compact"
     ERASE = "erase"
+    EXPORT = "export"
     KEY = "key"
+    POLICY = "policy"
     OPERATE = "operate"
+
+
+class EntryId(bytes):
+    """The 16 random bytes that name an entry; one that was just written knows its leaf too.
+
+    Attributes:
+        leaf: As it stands in the log; what a promise is made of.
+    """
+
+    leaf: bytes
+
+    @classmethod
+    def of(cls, identity: bytes, leaf: bytes) -> EntryId:
+        """Return the name of the entry whose leaf is ``leaf``."""
+        made = cls(identity)
+        made.leaf = leaf
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +88,8 @@ class Entry:
         kind: What sort of thing.
         action: The verb: ``read 4.8.1``, ``consent grant``, ``ingest`` ..
         party: Code of who acted; empty for the operator of this machine.
-        decision: ``allow``, or the refusal's code; empty where nothing was decided.
+        decision: ``allow``, or the refusal's code; of an outcome ``released`` or ``aborted``; empty
+            where nothing was decided.
         policy: SHA-256 of the policy set that decided; empty where none did.
         detail: JSON values; what an auditor may see and a customer may have erased.
     """
@@ -116,12 +140,21 @@ class _Waiting:
 
 
 class Leaf:
-    """A leaf on its way to the disk. Until it is durable, nothing that it records may leave."""
+    """A leaf on its way to the disk. Until it is durable, nothing that it records may leave.
 
-    def __init__(self, identity: bytes, committed: Future[bool]) -> None:
-        self._identity, self._committed = identity, committed
+    Attributes:
+        identity: Its entry id, which nobody may be told yet.
+    """
 
-    async def durable(self) -> bytes:
+    def __init__(self, identity: EntryId, committed: Future[bool]) -> None:
+        self.identity, self._committed = identity, committed
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is durable, even where what went with it was used before."""
+        return self._committed.done() and self._committed.exception() is None
+
+    async def durable(self) -> EntryId:
         """Return the entry id once the leaf is durable; raises as `Log.write` does."""
         if not self._committed.done():
             with suppress(Exception):  # told below
@@ -132,28 +165,39 @@ class Leaf:
             raise
         except Exception as error:
             raise _refusal(error) from error
-        return _fresh(self._identity, fresh)
+        return _fresh(self.identity, fresh)
 
 
 class Log:
-    """Writes leaves: in a caller's transaction, or grouped with others' in one of its own."""
+    """Writes leaves: in a caller's transaction, or grouped with others' in one of its own.
+
+    Attributes:
+        written: Leaves that this process wrote.
+        heard: Called with how many were just written, by the thread that wrote them.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
         self._queue: list[_Waiting] = []
+        self._late: list[tuple[float, Callable[[], Entry]]] = []
+        self._again: list[_Waiting] = []  # late ones whose group failed
         self._wake = threading.Condition()
         self._turn = threading.Lock()  # who commits a group now
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._looked = 0.0  # monotonic: when what is late was taken
+        self.written = 0
+        self.heard: Callable[[int], None] = lambda _: None
 
     def append(self, connection: Session, *entries: Entry) -> list[bytes]:
         """Write leaves in the caller's transaction; returns their entry ids."""
-        rows = [self._rows(entry) for entry in entries]
+        rows = [self._rows(entry, self._clock.now()) for entry in entries]
         _LEAF.run(connection, [leaf for _, leaf, _ in rows])
         _DETAIL.run(connection, [detail for _, _, detail in rows])
+        self._tell(len(rows))
         return [identity for identity, _, _ in rows]
 
-    def write(self, entry: Entry, also: Callable[[Session], bool] | None = None) -> bytes:
+    def write(self, entry: Entry, also: Callable[[Session], bool] | None = None) -> EntryId:
         """Write one leaf, grouped with others that wait; returns once it is durable.
 
         Args:
@@ -174,7 +218,7 @@ class Log:
 
     async def write_async(
         self, entry: Entry, also: Callable[[Session], bool] | None = None
-    ) -> bytes:
+    ) -> EntryId:
         """Write one leaf without holding the event loop; see `write`."""
         return await self.start(entry, also).durable()
 
@@ -197,6 +241,20 @@ class Log:
         future.set_running_or_notify_cancel()  # who gives up waiting stops nothing
         return Leaf(self._submit(entry, also, lambda result: _settle(future, result)), future)
 
+    def later(self, make: Callable[[], Entry]) -> None:
+        """Write an entry that nobody waits for, in a group of such, some 0.2 s later.
+
+        Args:
+            make: Returns the entry; called in the writer's thread, so that its cost is nobody's.
+        """
+        with self._wake:
+            if self._closing or len(self._late) >= MOST_LATE:
+                return  # it will be missed: what was meant to happen stands there, and no outcome
+            self._late.append((self._clock.now(), make))
+            self._begin()
+            if len(self._late) == 1:
+                self._wake.notify()
+
     def close(self) -> None:
         """Let the writer finish what waits, and stop it."""
         with self._wake:
@@ -205,13 +263,13 @@ class Log:
         if self._thread is not None:
             self._thread.join()
 
-    def _rows(self, entry: Entry) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+    def _rows(self, entry: Entry, at: float) -> tuple[EntryId, dict[str, Any], dict[str, Any]]:
         drawn = os.urandom(ENTRY_SIZE + 32)
         identity, key = drawn[:ENTRY_SIZE], drawn[ENTRY_SIZE:]
-        at, detail = self._clock.now(), canonical(entry.detail)
+        detail = canonical(entry.detail)
         leaf = encode(entry, identity, at, key, detail)
         return (
-            identity,
+            EntryId.of(identity, leaf),
             {"entry": identity, "at": at, "leaf": leaf},
             {"entry": identity, "key": key, "detail": detail.decode()},
         )
@@ -221,16 +279,19 @@ class Log:
         entry: Entry,
         also: Callable[[Session], bool] | None,
         done: Callable[[bool | MeterkeepError], None],
-    ) -> bytes:
-        identity, leaf, detail = self._rows(entry)
+    ) -> EntryId:
+        identity, leaf, detail = self._rows(entry, self._clock.now())
         with self._wake:
             self._refuse_when_closed()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-                self._thread.start()
+            self._begin()
             self._queue.append(_Waiting(leaf, detail, also, done))
             self._wake.notify()
         return identity
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
 
     def _alone(self, entry: Entry, also: Callable[[Session], bool] | None) -> Leaf:
         """Write one leaf here, and let it be committed beside the event loop.
@@ -238,12 +299,16 @@ class Log:
         Raises BusyError where it would have to wait for another writer.
         """
         self._refuse_when_closed()
-        identity, leaf, detail = self._rows(entry)
+        identity, leaf, detail = self._rows(entry, self._clock.now())
         group = [_Waiting(leaf, detail, also, lambda _: None)]
         committed = self._database.hot_write_behind(
-            lambda connection: _put(connection, group)[0], self._turn.release
+            lambda connection: _put(connection, group)[0], self._one_done
         )
         return Leaf(identity, committed)
+
+    def _one_done(self) -> None:
+        self._turn.release()
+        self._tell(1)
 
     def _refuse_when_closed(self) -> None:
         if self._closing:
@@ -252,23 +317,72 @@ class Log:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._queue:
-                    if self._closing:
-                        return
-                    self._wake.wait()
+                self._await_work()
                 group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-            with self._turn:
-                results = self._settled(group)
-            for waiting, result in zip(group, results, strict=True):
-                waiting.done(result)
+                late, again = self._late_ones(due=not group)
+                if not group and not late and not again:
+                    return  # closing
+            self._settle(group)
+            made = [one for each in late if (one := self._made(*each)) is not None]
+            self._settle(again + made)
+
+    def _await_work(self) -> None:
+        """Wait until somebody waits, what is late is due, or the log closes."""
+        while not self._queue and not self._closing:
+            if not self._late and not self._again:
+                self._wake.wait()
+            elif not self._wake.wait(LATE):
+                return
+
+    def _late_ones(
+        self, *, due: bool
+    ) -> tuple[list[tuple[float, Callable[[], Entry]]], list[_Waiting]]:
+        """Take what is late, where it is ``due`` or was not looked at for so long."""
+        now = time.monotonic()
+        if not due and now < self._looked + LATE:
+            return [], []
+        self._looked = now
+        late, self._late = self._late[:GROUP], self._late[GROUP:]
+        # Once the log closes, what failed is tried no more.
+        again, self._again = [] if self._closing else self._again, []
+        return late, again
+
+    def _settle(self, group: list[_Waiting]) -> None:
+        if not group:
+            return
+        with self._turn:
+            results = self._settled(group)
+        for waiting, result in zip(group, results, strict=True):
+            waiting.done(result)
+
+    def _made(self, at: float, make: Callable[[], Entry]) -> _Waiting | None:
+        try:
+            _, leaf, detail = self._rows(make(), at)
+        except Exception:  # noqa: BLE001 - the writer goes on, whatever an entry is made of
+            return None
+        waiting = _Waiting(leaf, detail, None, lambda _: None)
+        waiting.done = lambda result: self._keep(waiting, result)
+        return waiting
+
+    def _keep(self, waiting: _Waiting, result: bool | MeterkeepError) -> None:
+        """Let a late entry whose group failed wait for the next."""
+        with self._wake:
+            if isinstance(result, MeterkeepError) and len(self._again) < MOST_LATE:
+                self._again.append(waiting)
+
+    def _tell(self, number: int) -> None:
+        self.written += number
+        self.heard(number)
 
     def _settled(self, group: list[_Waiting]) -> Sequence[bool | MeterkeepError]:
         """Commit ``group``; a caller that waits hears of anything that goes wrong."""
         try:
             with self._database.hot_write() as connection:
-                return _put(connection, group)
+                fresh = _put(connection, group)
         except Exception as error:  # noqa: BLE001 - see above
             return [_refusal(error)] * len(group)
+        self._tell(len(group))
+        return fresh
 
 
 def _put(connection: Session, group: list[_Waiting]) -> list[bool]:
@@ -309,7 +423,7 @@ def _refusal(error: Exception) -> MeterkeepError:
     return CatalogueError(f"the log refused ({type(error).__name__})")
 
 
-def _fresh(identity: bytes, fresh: bool) -> bytes:
+def _fresh(identity: EntryId, fresh: bool) -> EntryId:
     if not fresh:
         raise InputError("this was used before: make a new one", code="used_before")
     return identity

@@ -1,4 +1,4 @@
-"""Commands of the access log for whoever checks it: verify, proof."""
+"""Commands of the access log: verify and proof for whoever checks it, key and sequence beside."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from store.asked import say
 from store.copies import Copy, copies_in
-from store.errors import InputError, ProofError
-from store.notes import Verifier
+from store.errors import CommitConflictError, InputError, ProofError
+from store.notes import Checkpoint, Verifier, split_note
 from store.promises import Promise
 from store.proof_files import ProofFile
 from store.report import as_json, lines, status_of
 from store.seeking import Found, entry_at, entry_called, prove
 from store.verdicts import NO_KEY, Status, Trust
 from store.verifying import verify_all
-from store.wiring import Settings
+from store.wiring import Settings, open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 Keys = Annotated[
@@ -99,6 +99,27 @@ def log_proof(
         raise InputError(f"the proof cannot be written: {error.strerror}") from None
     said = {"index": found.index, "proof": str(out), "leaf": found.leaf[1:].decode()}
     say(f"entry {found.index}: {found.leaf[1:].decode()}\nits proof: {out}", said, as_json=json_)
+
+
+@log_app.command("key")
+def log_key(json_: AsJson = False) -> None:
+    """Print the public key of each year's log, the newest first; who verifies keeps it."""
+    with open_store(Settings.from_environment()) as store:
+        keys = store.tree.vkeys()
+    say("\n".join(keys), keys, as_json=json_)
+
+
+@log_app.command("sequence")
+def log_sequence(json_: AsJson = False) -> None:
+    """Bring what waits into the tree now, and check the tree; a service does it by itself."""
+    with open_store(Settings.from_environment()) as store:
+        store.sequencer.check()
+        if not store.sequencer.run():
+            raise CommitConflictError("another process is at it: run it again in ten seconds")
+        text, _ = split_note(store.tree.checkpoint())
+    found = Checkpoint.parse(text)
+    said = {"origin": found.origin, "size": found.size, "root": found.root.hex()}
+    say(f"{found.size:,} entries in {found.origin}", said, as_json=json_)
 
 
 def verifier_keys(given: list[str]) -> list[Verifier]:

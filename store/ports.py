@@ -5,7 +5,7 @@ Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS); the KE
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
 
 class Objects(Protocol):
-    """Immutable objects, named once. Nothing is ever listed."""
+    """Immutable objects, named once, but for the few that are swapped. Nothing is ever listed."""
 
     is_local: bool
     """Whether a range costs microseconds (a folder), so that nobody needs to await it."""
@@ -47,6 +47,27 @@ class Objects(Protocol):
         Raises:
             ObjectError: The name is taken, the disk is full, or the keeper does not answer.
         """
+
+    def keep(self, bodies: Mapping[str, bytes]) -> None:
+        """Keep each body under its name, durably; the same bytes again under a name are fine.
+
+        Raises:
+            TamperedError: A name holds other bytes (``tile``).
+            ObjectError: As `put`. Some may be kept and others not: say it again.
+        """
+
+    def swap(self, name: str, expected: bytes | None, body: bytes) -> None:
+        """Let ``body`` take the place of ``expected`` (None: of nothing), durably and at once.
+
+        The only way in which an object ever changes. Where ``body`` stands already, it is done.
+
+        Raises:
+            CommitConflictError: Something else stands there.
+            ObjectError: The keeper does not answer; either body may stand there.
+        """
+
+    def find(self, name: str) -> bytes | None:
+        """Return the whole object, None where there is none. Raises ObjectError for any fault."""
 
     def get(self, name: str) -> bytes:
         """Return the whole object. Raises ObjectError where it is missing."""
@@ -69,3 +90,19 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
+
+
+class Witnesses(Protocol):
+    """Others who sign a checkpoint before it counts, so that nobody is shown another history."""
+
+    def cosign(self, old_size: int, note: bytes, proof: Sequence[bytes]) -> list[str]:
+        """Return the signature lines of those who signed, each with its line break.
+
+        Args:
+            old_size: Leaves of the checkpoint before.
+            note: The signed checkpoint.
+            proof: That it extends the one before; empty where that had no leaves.
+
+        Raises:
+            StoreError: Fewer signed than the policy needs; the checkpoint is not published.
+        """

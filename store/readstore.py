@@ -14,14 +14,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import numpy as np
 
-from store import envelope, lake
+from store import envelope, lake, outcomes
 from store.catalogue import Catalogue
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
-from store.log import Entry, Kind, Log
+from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
 from store.ports import Range
 from store.reads import Mpxn, Register, Series, Window, moment_of
@@ -53,7 +54,7 @@ class Answer:
 
     series: tuple[Series, ...]
     commit: int
-    entry: bytes
+    entry: EntryId
     grant: Grant = field(repr=False)
 
 
@@ -129,10 +130,16 @@ class ReadStore:
     ) -> Answer:
         leaf = self._log.start(intent, also)
         try:
-            series, commit = await self._found(grant, sealed=sealed)
-        finally:
-            # Whatever came of it, nobody hears of it before the log has it.
-            entry = await leaf.durable()
+            try:
+                series, commit = await self._found(grant, sealed=sealed)
+            finally:
+                # Whatever came of it, nobody hears of it before the log has it.
+                entry = await leaf.durable()
+        except BaseException as error:
+            if leaf.stands:
+                fate = (grant, intent.action, leaf.identity, outcomes.why(error))
+                self._log.later(partial(outcomes.aborted, *fate))
+            raise
         return Answer(series, commit, entry, grant)
 
     async def _found(self, grant: Grant, *, sealed: bool) -> tuple[tuple[Series, ...], int]:

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import inspect, select
 from sqlalchemy.engine import Connection, make_url
 
-from store import consent_rules, marks, migrate, tables
+from store import consent_rules, marks, migrate, sequencer, tables
 from store.bulk import Bulk
 from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
 from store.database import Database, insert_absent
-from store.errors import InputError, KekError, NotInitialisedError
+from store.errors import InputError, KekError, MeterkeepError, NotInitialisedError
 from store.facts import Facts
 from store.keks import Keeper, Keks
 from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
 from store.log import Log
+from store.log_index import LogIndex
 from store.marks import Marks
 from store.moving import Moving
+from store.pace import Pace
+from store.places import Places
 from store.policy import Policy, load
-from store.ports import Clock, Kek, Objects
+from store.ports import Clock, Kek, Objects, Witnesses
 from store.quarantine import Quarantine
 from store.readstore import ReadStore
 from store.renaming import Renaming
 from store.resealing import Resealing
 from store.rotation import Rotation
+from store.sequencer import Sequencer
 from store.tenancies import Tenancies
+from store.tree import Tree
 from store.writestore import WriteStore
 
 
@@ -155,6 +161,21 @@ class Store:
         return self._need.quarantine
 
     @property
+    def sequencer(self) -> Sequencer:
+        """Moves leaves of the log into its tree."""
+        return self._need.sequencer
+
+    @property
+    def pace(self) -> Pace:
+        """Keeps the log up while this process serves."""
+        return self._need.pace
+
+    @property
+    def tree(self) -> Tree:
+        """The log's tree as others may see it."""
+        return self._need.tree
+
+    @property
     def _need(self) -> Keyed:
         if self._keyed is None:
             raise KekError("this process was opened without any key")
@@ -176,6 +197,9 @@ class Keyed:
     renaming: Renaming
     resealing: Resealing
     bulk: Bulk
+    sequencer: Sequencer
+    pace: Pace
+    tree: Tree
 
 
 def initialise(settings: Settings) -> None:
@@ -232,6 +256,7 @@ def open_store(
     keeper: Kek | None = None,
     kept: Objects | None = None,
     lease: float = LEASE,
+    witnesses: Witnesses | None = None,
 ) -> Iterator[Store]:
     """Yield the open store.
 
@@ -242,6 +267,10 @@ def open_store(
         keeper: Another KEK keeper than the settings name.
         kept: Another keeper of objects than the settings name.
         lease: Seconds that a batch of this process may take until its commit.
+        witnesses: Who must cosign the log's checkpoints.
+
+    What a process with keys wrote into the log is brought into the tree when it closes the store,
+    unless another is at it.
 
     Raises:
         NotInitialisedError: There is none: `initialise` it.
@@ -254,6 +283,7 @@ def open_store(
         raise NotInitialisedError  # SQLite would make an empty file there
     database = Database(settings.database_url)
     log = Log(database, clock)
+    keyed = None
     try:
         with database.read() as connection:
             migrate.check(connection)
@@ -262,7 +292,6 @@ def open_store(
             raise NotInitialisedError
         catalogue, policy = Catalogue(database, clock, lease=lease), load(settings.policies)
         kept = kept or objects(settings)
-        keyed = None
         if needs_kek:
             keks = Keks(database, clock, identity, keepers(settings, keeper))
             keys = Keys(database, keks, clock, identity)
@@ -277,6 +306,9 @@ def open_store(
             )
             reads = ReadStore(database, catalogue, kept, tenancies, log, identity)
             moving = Moving(database, catalogue, facts, reads, writes, log)
+            places, url = Places(database, clock, index=LogIndex()), settings.public_url
+            seed = partial(keys.secret, sequencer.SECRET)
+            passes = Sequencer(places, kept, log, seed, clock, url, witnesses=witnesses)
             keyed = Keyed(
                 keys, facts, writes, reads, quarantine, moving, keks,
                 Rotation(database, keys, keks, log, clock),
@@ -285,12 +317,25 @@ def open_store(
                     database, catalogue, kept, tenancies, quarantine, log, clock, identity
                 ),
                 Bulk(database, bound, policy),
+                passes,
+                Pace(passes, database, log, clock),
+                Tree(places, kept, seed, clock, url),
             )  # fmt: skip
         compaction = Compaction(database, catalogue, kept, log, clock)
         yield Store(settings, clock, database, kept, catalogue, log, policy, compaction, keyed)
+        log.close()
+        if keyed is not None and log.written:
+            _bring_in(keyed.sequencer)
     finally:
         log.close()
         database.close()
+
+
+def _bring_in(passes: Sequencer) -> None:
+    """Do the last pass of a process. What fails here fails again, and is told, where one serves."""
+    with suppress(MeterkeepError):
+        passes.run()
+        passes.close()
 
 
 def keepers(settings: Settings, first: Kek | None = None) -> list[Keeper]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,6 +244,18 @@ class Watched:
     def put(self, name: str, body: bytes | memoryview) -> None:
         self._step("put")
         self.kept.put(name, body)
+
+    def keep(self, bodies: Mapping[str, bytes]) -> None:
+        self._step("keep")
+        self.kept.keep(bodies)
+
+    def swap(self, name: str, expected: bytes | None, body: bytes) -> None:
+        self._step("swap")
+        self.kept.swap(name, expected, body)
+
+    def find(self, name: str) -> bytes | None:
+        self._step("find")
+        return self.kept.find(name)
 
     def get(self, name: str) -> bytes:
         self._step("get")

@@ -1,0 +1,318 @@
+"""Moves leaves from the database into the tree: numbers, then tiles, then the checkpoint.
+
+1  lease        one sequencer; who was taken over writes nothing more    see `places`
+2  numbers      leaves without a place get the next ones, 500 to a transaction
+3  tiles        bundles of entries and hashes of the new size: the same bytes again are fine
+4  checkpoint   signed, cosigned, then swapped against the one before, and noted in the database
+
+A crash between any two steps is taken up by the next pass, of this process or another: what has a
+number keeps it, tiles are put again, and a checkpoint that stands in the objects and not in the
+database is held to the rows and noted. The reverse order of 3 and 4 would lose entries.
+
+A year is a *shard*, with a tree of its own: a year's first leaf holds the last checkpoint of the
+year before. The year is that of this machine's clock, and never goes back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from store.database import MOST_ROWS
+from store.edge import Edge
+from store.errors import CommitConflictError, LogError, ObjectError, ProofError, TamperedError
+from store.log import Entry, Kind
+from store.merkle import consistency_proof, leaf_hash
+from store.notes import Checkpoint, Signer, open_note, sign_note
+from store.places import Lease, Standing
+from store.shelf import Shelf
+from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Hashes, Tile, due, encode_bundle
+
+if TYPE_CHECKING:
+    from store.log import Log
+    from store.places import Places
+    from store.ports import Clock, Objects, Witnesses
+
+MOST_LEAVES = 8_192  # of one checkpoint: some 3 MB in memory
+SECRET = "log-signing"  # noqa: S105 - the name of a secret
+_ROLLED_BACK = (
+    "the database is older than the log's checkpoint: it was brought back from a backup, and would "
+    "undo withdrawals and erasures made since; bring back its newest state, and serve then"
+)
+
+
+def origin_of(url: str, shard: int) -> str:
+    """Return the name of a year's log: host and path of the public URL, no scheme."""
+    parts = urlsplit(url)
+    return f"{parts.netloc}{parts.path.rstrip('/')}/v1/log/{shard}"
+
+
+def year_of(now: float) -> int:
+    """Return the UTC year of a time, seconds since 1970."""
+    return datetime.fromtimestamp(now, UTC).year
+
+
+@dataclass(slots=True)
+class _State:
+    """What this process remembers of the tree that it makes longer, and has checked once."""
+
+    lease: Lease
+    shard: int
+    origin: str
+    numbered: int
+    edge: Edge
+    note: bytes | None
+    shelf: Shelf = field(repr=False)
+
+
+class Sequencer:
+    """Does passes. One thread at a time; any number of processes may try.
+
+    Args:
+        places: The log's tables.
+        objects: Where tiles go.
+        log: Writes the leaf that joins two years.
+        seed: Returns the log's signing key.
+        clock: Says which year it is.
+        url: The service's public URL, of which a new tree's name is made.
+        witnesses: Who must cosign; None for nobody.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        objects: Objects,
+        log: Log,
+        seed: Callable[[], bytes],
+        clock: Clock,
+        url: str,
+        *,
+        witnesses: Witnesses | None = None,
+    ) -> None:
+        self._places, self._objects = places, objects
+        self._log, self._seed, self._clock, self._url = log, seed, clock, url
+        self._witnesses = witnesses
+        self._holder = os.urandom(8).hex()
+        self._state: _State | None = None
+        self._turn = threading.Lock()
+
+    def run(self) -> bool:
+        """Do one pass; returns whether all that was committed before it stands in a checkpoint.
+
+        False where another sequencer holds the lease, or took it over meanwhile: it goes on.
+
+        Raises:
+            LogError: The database is older than the checkpoint (``log_rolled_back``).
+            TamperedError: A tile, leaf or checkpoint is not what was written.
+            StoreError: The database, the objects or a witness failed; the next pass goes on.
+        """
+        with self._turn:
+            try:
+                return self._pass()
+            except CommitConflictError:
+                self._state = None
+                return False
+            except BaseException:
+                self._state = None  # what was remembered may be half done: look anew
+                raise
+
+    def check(self) -> None:
+        """See that the newest tree is what its checkpoint says, and the database not behind it.
+
+        Raises:
+            LogError: It is behind (``log_rolled_back``).
+            TamperedError: A tile or checkpoint is not what was written.
+            ObjectError: The log's storage is gone.
+        """
+        standing = self._newest(year_of(self._clock.now()))
+        if standing is not None:
+            self._opened(standing.shard)
+
+    def close(self) -> None:
+        """Let another sequencer begin at once."""
+        with self._turn:
+            state, self._state = self._state, None
+            if state is not None:
+                self._places.give_back(state.lease)
+
+    # ---- one pass ----------------------------------------------------------------------------
+
+    def _pass(self) -> bool:
+        if self._state is not None and not self._places.waiting():
+            return True
+        if self._state is None:
+            lease = self._places.take(self._holder)
+            if lease is None:
+                return False
+            self._state = self._load(lease)
+        state = self._state
+        self._publish(state)  # what an earlier pass numbered
+        year = year_of(self._clock.now())
+        if year > state.shard:
+            state = self._state = self._turn_year(state, year)
+        while self._number(state):
+            self._publish(state)
+        self._publish(state)
+        return True
+
+    def _number(self, state: _State) -> bool:
+        """Number what waits, so much as one checkpoint takes; returns whether more may wait."""
+        goal = state.numbered + MOST_LEAVES
+        while state.numbered < goal:
+            new = self._places.number(state.lease, state.shard, state.numbered)
+            state.numbered += new
+            if new < MOST_ROWS:
+                return False
+        return True
+
+    def _publish(self, state: _State) -> None:
+        """Put the tiles of all that is numbered, then the checkpoint."""
+        while state.edge.size < state.numbered:
+            size = min(state.numbered, state.edge.size + MOST_LEAVES)
+            self._places.intend(state.lease, state.shard, size)
+            edge, files = self._longer(state, size)
+            note = self._signed(state, edge, files)
+            self._announce(state, files, note)
+            self._places.publish(state.lease, state.shard, size, edge.root(), note)
+            old, state.edge, state.note = state.edge.size, edge, note
+            self._clear(state, old)
+
+    def _longer(self, state: _State, size: int) -> tuple[Edge, dict[Tile, bytes]]:
+        """Return the edge at ``size`` leaves, and the files that must be kept before it counts."""
+        old = state.edge.size
+        start = old - old % TILE_WIDTH
+        leaves = self._places.leaves(state.shard, start, size)
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        if tuple(hashes[: old - start]) != state.edge.last:
+            raise TamperedError("leaf", "an entry of the log was changed in the database")
+        edge = state.edge.copy()
+        files = edge.extend(hashes[old - start :])
+        for bundle in due(old, size).bundles:
+            at = bundle.index * TILE_WIDTH - start
+            files[bundle] = encode_bundle(leaves[at : at + bundle.width])
+        return edge, files
+
+    def _announce(self, state: _State, files: dict[Tile, bytes], note: bytes) -> None:
+        """Keep the files, then let the checkpoint name them: never the other way round."""
+        state.shelf.keep(files)
+        state.shelf.swap(state.note, note)
+
+    def _signed(self, state: _State, edge: Edge, files: dict[Tile, bytes]) -> bytes:
+        text = Checkpoint(state.origin, edge.size, edge.root()).text()
+        note = sign_note(text, [self._signer(state.origin)])
+        if self._witnesses is None:
+            return note
+        old, proof = state.edge.size, list[bytes]()
+        if old:
+            kept = Hashes(edge.size, lambda tile: files.get(tile) or state.shelf.tile(tile))
+            proof = consistency_proof(old, edge.size, kept)
+        return note + "".join(self._witnesses.cosign(old, note, proof)).encode()
+
+    def _clear(self, state: _State, old: int) -> None:
+        """Remove the partial tiles that have become full, and forget their sizes."""
+        gone: list[Tile] = []
+        for level in range(LEVEL_LIMIT):
+            index, width = old >> TILE_HEIGHT * (level + 1), 1 << TILE_HEIGHT * level
+            if index == state.edge.size >> TILE_HEIGHT * (level + 1):
+                break  # what is not full here is not full above
+            first = index * TILE_WIDTH * width
+            sizes = self._places.sizes(state.shard, first + 1, first + TILE_WIDTH * width)
+            widths = {size // width - index * TILE_WIDTH for size in sizes} - {0}
+            gone += [Tile(level, index, each) for each in sorted(widths)]
+            if level == 0:
+                gone += [Tile(None, index, each) for each in sorted(widths)]
+        state.shelf.drop(gone)
+        if gone:
+            start = old - old % TILE_WIDTH
+            self._places.thin(state.lease, state.shard, start + 1, start + TILE_WIDTH)
+
+    # ---- what stands -------------------------------------------------------------------------
+
+    def _load(self, lease: Lease) -> _State:
+        """Return what stands, checked; the checkpoint of a pass that died is noted."""
+        year = year_of(self._clock.now())
+        standing = self._newest(year)
+        if standing is None:
+            with self._places.held(lease) as connection:
+                standing = self._places.begin(connection, year, origin_of(self._url, year))
+        standing, edge, note = self._opened(standing.shard)
+        if note is not None and edge.size > standing.published:
+            self._places.publish(lease, standing.shard, edge.size, edge.root(), note)
+        shelf = Shelf(self._objects, standing.shard)
+        return _State(lease, standing.shard, standing.origin, standing.numbered, edge, note, shelf)
+
+    def _opened(self, shard: int) -> tuple[Standing, Edge, bytes | None]:
+        """Return how far a tree is, its edge at its checkpoint, and the checkpoint, all checked."""
+        shelf = Shelf(self._objects, shard)
+        standing, size, root, note = self._standing(shelf, shard)
+        edge = Edge.load(standing.published, shelf.tile)
+        if edge.root() != standing.root:
+            raise TamperedError("tile", "the tiles of the log are not those under its checkpoint")
+        leaves = self._places.leaves(shard, standing.published, size)
+        edge.extend(leaf_hash(leaf) for leaf in leaves)
+        if edge.root() != root:
+            raise TamperedError("checkpoint", "the log's checkpoint is not that of its entries")
+        return standing, edge, note
+
+    def _standing(self, shelf: Shelf, shard: int) -> tuple[Standing, int, bytes, bytes | None]:
+        """Return how far a tree is, and size, root and note of its checkpoint.
+
+        The checkpoint is read before the database, which is ahead of it at any moment. It may be
+        behind what was published meanwhile, but then not when it is read again.
+        """
+        least = 0
+        while True:
+            note = shelf.checkpoint()
+            standing = self._places.standing(shard)
+            assert standing is not None
+            size, root = self._read(standing, note)
+            if size > standing.numbered:
+                raise LogError(_ROLLED_BACK, code="log_rolled_back")
+            if size < least:
+                raise TamperedError("checkpoint", "the log's checkpoint is an older one")
+            if size >= standing.published:
+                return standing, size, root, note
+            least = standing.published
+
+    def _read(self, standing: Standing, note: bytes | None) -> tuple[int, bytes]:
+        """Return size and root of a checkpoint that this log signed; of none the empty tree's."""
+        if note is None:
+            if standing.published:
+                raise ObjectError("the log's checkpoint is not there: bring its storage back")
+            return 0, Edge().root()
+        try:
+            signed = open_note(note, [self._signer(standing.origin).verifier])
+            found = Checkpoint.parse(signed.text)
+        except ProofError:
+            raise TamperedError("checkpoint", "the log's checkpoint is not signed by it") from None
+        if found.origin != standing.origin:
+            raise TamperedError("checkpoint", "the checkpoint is another log's")
+        return found.size, found.root
+
+    def _newest(self, year: int) -> Standing | None:
+        """Return the newest tree. Raises LogError where ``year`` has a checkpoint and no tree."""
+        note = Shelf(self._objects, year).checkpoint()  # before the database; see `_standing`
+        standing = self._places.standing()
+        if note is not None and (standing is None or standing.shard < year):
+            raise LogError(_ROLLED_BACK, code="log_rolled_back")
+        return standing
+
+    def _turn_year(self, before: _State, year: int) -> _State:
+        """Begin ``year``; its first leaf holds the last checkpoint of the year before."""
+        self._newest(year)
+        origin, shelf = origin_of(self._url, year), Shelf(self._objects, year)
+        detail = {"shard": before.shard, "checkpoint": (before.note or b"").decode()}
+        with self._places.held(before.lease) as connection:
+            self._places.begin(connection, year, origin)
+            [entry] = self._log.append(connection, Entry(Kind.OPERATE, "log shard", detail=detail))
+            row = self._places.entry(connection, entry)
+            self._places.place(connection, year, 0, [row])
+        return _State(before.lease, year, origin, 1, Edge(), None, shelf)
+
+    def _signer(self, origin: str) -> Signer:
+        return Signer(origin, self._seed())

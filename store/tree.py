@@ -1,0 +1,163 @@
+"""The log's trees as others may see them: checkpoints, tiles, proofs, keys, promises.
+
+Everything here reads. What is told of an entry is held to the checkpoint that it is told with.
+
+    promise   base64url of: at (8 BE, ms since 1970) | leaf hash (32) | Ed25519 signature (64)
+    signed    fields("meterkeep promise v1", origin, entry (16), leaf hash (32), at (8))
+
+A promise is given with each answer, before its entry stands in any tree: whoever keeps it can prove
+that an entry was taken away. Its origin is that of the year in which it was given.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from store.envelope import fields
+from store.errors import InputError
+from store.merkle import inclusion_proof, leaf_hash
+from store.notes import Checkpoint, Signer, split_note
+from store.places import Standing
+from store.sequencer import origin_of, year_of
+from store.shelf import Shelf
+from store.tiles import Hashes, Tile, parse_path
+
+if TYPE_CHECKING:
+    from store.log import EntryId
+    from store.places import Places
+    from store.ports import Clock, Objects
+
+
+class Tree:
+    """Reads the trees of one store."""
+
+    def __init__(
+        self,
+        places: Places,
+        objects: Objects,
+        seed: Callable[[], bytes],
+        clock: Clock,
+        url: str,
+    ) -> None:
+        self._places, self._objects = places, objects
+        self._seed, self._clock, self._url = seed, clock, url
+        self._promising: Signer | None = None
+
+    def shards(self) -> list[Standing]:
+        """Return every year's tree, the newest first."""
+        return self._places.shards()
+
+    def vkeys(self) -> list[str]:
+        """Return the verifier key of each year's log, the newest first: one key, a name a year."""
+        origins = [one.origin for one in self.shards()]
+        now = origin_of(self._url, year_of(self._clock.now()))
+        return [Signer(each, self._seed()).verifier.vkey for each in origins or [now]]
+
+    def checkpoint(self, shard: int | None = None) -> bytes:
+        """Return the signed checkpoint of a year, or of the newest that has one.
+
+        Raises:
+            InputError: There is none (``not_found``).
+        """
+        for year in [one.shard for one in self.shards()] if shard is None else [shard]:
+            note = Shelf(self._objects, year).checkpoint()
+            if note is not None:
+                return note
+        raise InputError("the log has no checkpoint yet", code="not_found")
+
+    def tile(self, shard: int | None, path: str) -> bytes:
+        """Return a tile or bundle by its C2SP path, ``tile/..``, of the newest year unless told.
+
+        Raises:
+            InputError: There is no such one under a checkpoint (``not_found``).
+        """
+        tile, standing = parse_path(path), self._standing(shard)
+        if not _is_within(tile, standing.published):
+            raise InputError("the log has no such tile", code="not_found")
+        shelf = Shelf(self._objects, standing.shard)
+        return shelf.bundle(tile) if tile.level is None else shelf.tile(tile)
+
+    def proof(self, shard: int, position: int) -> tuple[list[bytes], bytes]:
+        """Return the inclusion proof of a leaf, and the signed checkpoint that it leads to.
+
+        Raises:
+            InputError: It stands under no checkpoint yet (``not_yet``).
+        """
+        shelf = Shelf(self._objects, shard)
+        note = shelf.checkpoint()
+        size = 0 if note is None else Checkpoint.parse(split_note(note)[0]).size
+        if note is None or not 0 <= position < size:
+            raise InputError("the entry stands under no checkpoint yet", code="not_yet")
+        return inclusion_proof(position, size, Hashes(size, shelf.tile)), note
+
+    def place_of(self, entry: bytes) -> tuple[int, int, str] | None:
+        """Return year, index and party of an entry; None where there is none.
+
+        Raises:
+            InputError: It has no place yet (``not_yet``).
+        """
+        return _placed(self._places.find(entry))
+
+    def place_at(self, shard: int | None, position: int) -> tuple[int, int, str] | None:
+        """Return the same of the entry at an index of a year; None where there is none."""
+        standing = self._standing(shard)
+        return _placed(self._places.find_at(standing.shard, position))
+
+    def proof_file(self, shard: int, position: int) -> bytes:
+        """Return a `c2sp.org/tlog-proof@v1` of a leaf; its extra data is the leaf.
+
+        Raises:
+            InputError: See `proof`.
+        """
+        proof, note = self.proof(shard, position)
+        [leaf] = self._places.leaves(shard, position, position + 1)
+        lines = [
+            "c2sp.org/tlog-proof@v1",
+            f"extra {_base64(leaf)}",
+            f"index {position}",
+            *map(_base64, proof),
+        ]
+        return "".join(f"{line}\n" for line in lines).encode() + b"\n" + note
+
+    def promise(self, entry: EntryId) -> str:
+        """Return the signed promise that ``entry``, just written, will stand in the tree."""
+        if self._promising is None:
+            self._promising = Signer("promise", self._seed())
+        now, hashed = self._clock.now(), leaf_hash(entry.leaf)
+        origin, at = origin_of(self._url, year_of(now)), int(now * 1000).to_bytes(8, "big")
+        signature = self._promising.sign_bytes(promised(origin, entry, hashed, at))
+        return base64.urlsafe_b64encode(at + hashed + signature).rstrip(b"=").decode()
+
+    def _standing(self, shard: int | None) -> Standing:
+        found = self._places.standing(shard)
+        if found is None:
+            raise InputError("there is no log of that year", code="not_found")
+        return found
+
+
+def _placed(row: Sequence[Any] | None) -> tuple[int, int, str] | None:
+    if row is None:
+        return None
+    shard, position, leaf = row
+    if position is None:
+        raise InputError("the entry stands under no checkpoint yet", code="not_yet")
+    return shard, position, str(orjson.loads(bytes(leaf)[1:])["party"])
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def promised(origin: str, entry: bytes, hashed: bytes, at: bytes) -> bytes:
+    """Return the bytes that a promise signs."""
+    return fields(b"meterkeep promise v1", origin.encode(), entry, hashed, at)
+
+
+def _is_within(tile: Tile, size: int) -> bool:
+    """Tell whether a tree of ``size`` leaves has ever had ``tile``, whole or partial."""
+    width = 1 << 8 * (tile.level or 0)
+    return (tile.index * 256 + tile.width) * width <= size
