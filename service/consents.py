@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -87,7 +86,7 @@ class Consents:
         identity = _identity(request)
         await self._desk.spend(principal)
         lives = self._store.facts.lives
-        return _answer(await _aside(lambda: lives.seen(identity, speaker)))
+        return _answer(await self._store.database.threaded(lives.seen, identity, speaker))
 
     async def grant_consent(self, request: Request) -> Response:
         """State that the customer said yes to a request."""
@@ -140,7 +139,8 @@ class Consents:
     ) -> ConsentRow:
         """Return what was stated; a refusal has its leaf before anybody hears of it."""
         try:
-            return await _aside(state)
+            # On a thread even for SQLite: a writer may have to wait for an ingest's turn to end.
+            return await self._store.database.threaded(state)
         except RefusedError as refused:
             entry = Entry(Kind.DENIED, f"consent {action}", speaker.party, refused.code)
             written = await self._store.log.write_async(entry)
@@ -202,11 +202,6 @@ def _identity(request: Request) -> str:
     if not _ID.match(identity):
         raise InputError("no consent of yours has this id", code="unknown_consent")
     return identity
-
-
-async def _aside(work: Callable[[], ConsentRow]) -> ConsentRow:
-    # On a thread even for SQLite: a writer may have to wait for an ingest's turn to end.
-    return await anyio.to_thread.run_sync(work)
 
 
 def _answer(row: ConsentRow, status: int = 200) -> Response:

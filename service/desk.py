@@ -6,16 +6,13 @@
     3  decision   a Grant, or a refusal whose leaf is durable before anybody hears of it
     4  answer     the store's: its leaf durable, then rows
 
-SQLite is asked in line, its microseconds cost less than a thread would; PostgreSQL on a thread.
+The database is asked in line or on a thread as it is: see `Database.aside`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
-import anyio.to_thread
+from typing import TYPE_CHECKING, Any
 
 from service.jose import BadTokenError
 from store.access import decide
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
     from store.grounds import Grounds, Party
     from store.wiring import Store
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _GONE = "this client is not registered here any more"
 
 
@@ -60,11 +55,11 @@ class Desk:
 
     async def client(self, client_id: str) -> Client | None:
         """Return the registered client with this id and its public keys, or None."""
-        return await self._aside(self._store.facts.client, client_id)
+        return await self._store.database.aside(self._store.facts.client, client_id)
 
     async def party(self, principal: Principal) -> Party:
         """Return whom ``principal`` speaks for. Raises BadTokenError where it is known no more."""
-        return await self._aside(self._party, principal)
+        return await self._store.database.aside(self._party, principal)
 
     async def grant(self, principal: Principal, handle: str, asked: Asked, verb: str) -> Grant:
         """Return the permission to answer ``asked`` of the meter point behind ``handle``.
@@ -82,7 +77,9 @@ class Desk:
             NotedRefusalError: It may not, and the leaf that says so is durable.
             CatalogueError: The leaf could not be made durable.
         """
-        question, grounds = await self._aside(self._grounds, principal, handle, asked)
+        question, grounds = await self._store.database.aside(
+            self._grounds, principal, handle, asked
+        )
         try:
             return decide(question, grounds, self._store.policy, self._store.clock.now())
         except Refused as refused:
@@ -131,7 +128,7 @@ class Desk:
         Durable before it says True: an assertion does not count again after a restart.
         """
         # On a thread even for SQLite: a writer may have to wait for an ingest's turn to end.
-        return await anyio.to_thread.run_sync(self._once, *uses)
+        return await self._store.database.threaded(self._once, *uses)
 
     async def spend(self, principal: Principal) -> None:
         """Use up the proof of a request that has no leaf of its own.
@@ -150,7 +147,7 @@ class Desk:
     async def ready(self) -> None:
         """Return where answers can be given. Raises CatalogueError or LogError where not."""
         self._store.pace.check()
-        await self._aside(self._ready)
+        await self._store.database.aside(self._ready)
 
     def _party(self, principal: Principal) -> Party:
         code = self._code(principal)
@@ -182,11 +179,6 @@ class Desk:
     def _ready(self) -> None:
         with self._store.database.hot_read() as connection:
             self._store.catalogue.newest(connection)
-
-    async def _aside(self, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
-        if self._store.database.is_local:
-            return work(*arguments, **named)
-        return await anyio.to_thread.run_sync(lambda: work(*arguments, **named))
 
 
 def _standing(revoked: bool, party: Party | None) -> Party:

@@ -9,11 +9,9 @@ itself, by its own `mp_..`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 ACTION: Final = "log search"
 READ: Final = "log read"  # what the policies call it
 _NO_STORE: Final = {"cache-control": "no-store", "vary": "accept"}
-_T = TypeVar("_T")
 
 
 class LogEntries:
@@ -56,9 +53,11 @@ class LogEntries:
         party = await self._desk.party(principal)
         reasons = await self._permitted(party, principal)
         media = chosen(request.headers.get("accept"), shaped.MEDIA)
-        asked = await _aside(lambda: self._resolved(parse(words_in_query(request)), party))
+        asked = await self._store.database.threaded(
+            lambda: self._resolved(parse(words_in_query(request)), party)
+        )
         intent = await self._noted(asked, party, principal, reasons)
-        page, names, sizes = await _aside(lambda: self._found(asked))
+        page, names, sizes = await self._store.database.threaded(lambda: self._found(asked))
         entries, after = [told(one, names) for one in page.found], asked.cursor(page.after)
         shape = shaped.TABLES.get(media)
         body = shaped.to_json(entries, after, sizes) if shape is None else shape(entries)
@@ -113,7 +112,3 @@ class LogEntries:
 def _kept(asked: Searched) -> dict[str, str]:
     """Return what was searched, as the log keeps it: a meter point stands there as subjects."""
     return {name: value for name, value in asked.said.items() if name != "meter_point"}
-
-
-async def _aside(work: Callable[[], _T]) -> _T:
-    return await anyio.to_thread.run_sync(work)

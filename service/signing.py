@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
-
 from service.identity import LIFE
 from service.issuers import Issuer
 from service.jose import EDDSA
@@ -36,7 +34,8 @@ class Signing:
         self._store = store
         self._made: list[tuple[int, float]] = []
         store.keys.secret(SECRET)
-        self._look()
+        self._take(store.keys.generations(SECRET))
+        self._looked = store.clock.monotonic()
 
     @property
     def audience(self) -> str:
@@ -66,20 +65,18 @@ class Signing:
         return None
 
     async def _renew(self) -> None:
-        if self._store.database.is_local:
-            self._look()
-        else:
-            await anyio.to_thread.run_sync(self._look)
-
-    def _look(self) -> None:
-        made = self._store.keys.generations(SECRET)
+        database = self._store.database
+        made = await database.aside(self._store.keys.generations, SECRET)
         if made != self._made:
-            newest, *before = [self._store.keys.secret(SECRET, n) for n, _ in reversed(made)]
-            # A key counts until the last token died that was signed before the next was made.
-            ends = [at + LIFE + GRACE for _, at in reversed(made)]
-            now = self._store.clock.now()
-            older = [one for one in zip(before, ends[:-1], strict=True) if now < one[1]]
-            self._issuer = Issuer.from_seed(self._store.settings.public_url, newest, older)
-            self._public = self._issuer.public_keys()
-            self._made = made
+            await database.threaded(self._take, made)  # the KEK is asked for a new one
         self._looked = self._store.clock.monotonic()
+
+    def _take(self, made: list[tuple[int, float]]) -> None:
+        newest, *before = [self._store.keys.secret(SECRET, n) for n, _ in reversed(made)]
+        # A key counts until the last token died that was signed before the next was made.
+        ends = [at + LIFE + GRACE for _, at in reversed(made)]
+        now = self._store.clock.now()
+        older = [one for one in zip(before, ends[:-1], strict=True) if now < one[1]]
+        self._issuer = Issuer.from_seed(self._store.settings.public_url, newest, older)
+        self._public = self._issuer.public_keys()
+        self._made = made

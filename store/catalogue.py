@@ -229,6 +229,11 @@ class Catalogue:
             if (run := find_run(page, subject)) is not None
         ]
 
+    def known(self, batches: Iterable[int]) -> Mapping[int, int] | None:
+        """Return as `commits_of` does; None where the database would have to be asked."""
+        known = self._commits
+        return known if all(batch in known for batch in batches) else None
+
     def commits_of(self, batches: Iterable[int]) -> Mapping[int, int]:
         """Return the commit number of each batch; what is committed never changes, so it is kept.
 

@@ -10,12 +10,15 @@ with synchronous=FULL.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sqlalchemy import create_engine, event, insert
 from sqlalchemy.dialects import postgresql
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 500  # rows one transaction may write: some 5 ms, so that no answer waits long behind it
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
+_THREADS = 16  # beside the event loop, each with a connection to PostgreSQL at most
 PATIENCE = 20.0  # seconds a writer waits for its turn
 
 
@@ -123,12 +128,15 @@ class Database:
         if self.is_local:
             self._reader = self._writer = _sqlite(url)
         else:
-            engine = create_engine(parsed, pool_size=8, max_overflow=8, hide_parameters=True)
+            engine = create_engine(
+                parsed, pool_size=8, max_overflow=_THREADS - 8, hide_parameters=True
+            )
             _limit_waiting(engine)
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
         self._spare: list[sqlite3.Connection] = []
         self._committer = Committer()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sql")
         driver: Any = self._writer.dialect.dbapi
         self._driver_error: type[Exception] = driver.Error
 
@@ -252,8 +260,28 @@ class Database:
                 "there room on its disk? Run it again: what was taken already is not taken twice"
             ) from error
 
+    async def aside(
+        self, work: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Result:
+        """Do what asks the database without holding the event loop.
+
+        SQLite's microseconds stay in line: they are less than a thread costs. PostgreSQL is waited
+        for on a thread.
+        """
+        if self.is_local:
+            return work(*args, **kwargs)
+        return await self.threaded(work, *args, **kwargs)
+
+    async def threaded(
+        self, work: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Result:
+        """Do on a thread what may have to wait on SQLite too: for another writer, for the KEK."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(work, *args, **kwargs))
+
     def close(self) -> None:
-        """Let every connection go."""
+        """Let every connection go, once what goes on is done."""
+        self._threads.shutdown()
         self._committer.close()
         self._reader.dispose()
         self._writer.dispose()

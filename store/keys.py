@@ -58,6 +58,10 @@ def within(column: ColumnElement[bytes], bucket: int) -> tuple[ColumnElement[boo
     return low, column < (bucket + 1 << 4).to_bytes(2, "big")
 
 
+class ColdKeyError(Exception):
+    """The KEK's keeper must be asked; who must not wait for it goes another way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dek:
     """One subject's key, open for one request or one batch.
@@ -238,12 +242,16 @@ class Keys:
             generation.to_bytes(4, "big"), subject, number.to_bytes(4, "big"),
         )  # fmt: skip
 
-    def _bucket(self, connection: Session, bucket: int, generation: int) -> Cipher:
-        """Return an unwrapped bucket key: from memory, or by one call of the KEK."""
+    def _bucket(
+        self, connection: Session, bucket: int, generation: int, *, ask: bool = True
+    ) -> Cipher:
+        """Return an unwrapped bucket key: from memory, or by one call of the KEK, if we may ask."""
         now = self._clock.monotonic()
         known = self._buckets.get((bucket, generation))
         if known is not None and known[0] > now:
             return known[1]
+        if not ask:
+            raise ColdKeyError
         rows = _BUCKET.rows(connection, bucket=bucket, generation=generation)
         if not rows:
             raise TamperedError("bucket", "the key register lacks a bucket key that is in use")
@@ -266,14 +274,17 @@ class Keys:
         generation: int,
         wrapped: bytes,
         check: bytes,
+        *,
+        ask: bool = True,
     ) -> Dek:
         """Return the DEK of a row of the register.
 
         Raises:
+            ColdKeyError: The KEK would have to be asked, and ``ask`` is False.
             TamperedError: The row belongs to another subject, number or store, or was changed.
             KekError: The KEK's keeper refuses or does not answer.
         """
-        dek = self.unwrap_dek(connection, subject, number, generation, wrapped, check)
+        dek = self.unwrap_dek(connection, subject, number, generation, wrapped, check, ask=ask)
         return Dek(number, cipher(dek))
 
     def unwrap_dek(
@@ -284,9 +295,11 @@ class Keys:
         generation: int,
         wrapped: bytes,
         check: bytes,
+        *,
+        ask: bool = True,
     ) -> bytes:
         """Return the 32 bytes of a DEK, for who wraps it anew; see `open_dek`."""
-        bucket = self._bucket(connection, bucket_of(subject), generation)
+        bucket = self._bucket(connection, bucket_of(subject), generation, ask=ask)
         dek = envelope.unwrap(
             bucket, wrapped, self._dek_context(subject, number, generation), "dek"
         )

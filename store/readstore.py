@@ -10,18 +10,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from store import envelope, lake, outcomes
 from store.catalogue import Catalogue
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
+from store.keys import ColdKeyError
 from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
 from store.ports import Range
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from store.tenancies import Tenancies
 
 Also = Callable[["Session"], bool]
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _NOBODY: Final[Mapping[str, str]] = {}
 
 
@@ -145,14 +143,17 @@ class ReadStore:
     async def _found(self, grant: Grant, *, sealed: bool) -> tuple[tuple[Series, ...], int]:
         """Return what is kept of what was granted, and the commit that it rests on."""
         asked = (_spans(grant.parts), grant.registers, grant.as_of, grant.mpxn if sealed else None)
-        plan = await self._aside(self._plan, *asked)
+        plan = await self._planned(*asked)
         try:
             fetched = await self._objects.get_ranges_async(plan.ranges)
         except ObjectError:
             # A compaction may have moved the rows and a sweep cleared the file: look once more.
-            plan = await self._aside(self._plan, *asked)
+            plan = await self._planned(*asked)
             fetched = await self._objects.get_ranges_async(plan.ranges)
-        commits = await self._aside(self._catalogue.commits_of, _check(plan, fetched))
+        batches = _check(plan, fetched)
+        commits = self._catalogue.known(batches)
+        if commits is None:
+            commits = await self._database.aside(self._catalogue.commits_of, batches)
         moment = Moment(plan.commit, plan.reverted, commits)
         parts = [(part.subject, part.window) for part in grant.parts if part.subject]
         series = self._lay(
@@ -160,11 +161,19 @@ class ReadStore:
         )
         return series, plan.commit
 
-    async def _aside(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run SQL where it does not hold the event loop: SQLite's microseconds stay in line."""
-        if self._database.is_local:
-            return work(*args, **kwargs)
-        return await asyncio.to_thread(work, *args, **kwargs)
+    async def _planned(
+        self,
+        spans: Mapping[bytes, Window],
+        registers: Sequence[Register],
+        as_of: int | float | None,
+        mpxn: Mpxn | None,
+    ) -> _Plan:
+        """Resolve as `_plan` does, without holding the event loop: not for SQL, nor for the KEK."""
+        database, asked = self._database, (spans, registers, as_of, mpxn)
+        try:
+            return await database.aside(self._plan, *asked, ask=not database.is_local)
+        except ColdKeyError:
+            return await database.threaded(self._plan, *asked)
 
     def _plan(
         self,
@@ -172,11 +181,13 @@ class ReadStore:
         registers: Sequence[Register],
         as_of: int | float | None,
         mpxn: Mpxn | None,
+        *,
+        ask: bool = True,
     ) -> _Plan:
         """Resolve subjects and windows against one snapshot; with keys where ``mpxn`` is given."""
         with self._database.hot_read() as connection:
             commit = self._moment(connection, as_of)
-            deks = self._tenancies.all_deks(connection, list(spans)) if mpxn else {}
+            deks = self._tenancies.all_deks(connection, list(spans), ask=ask) if mpxn else {}
             if mpxn is not None:
                 for subject in spans:
                     if subject not in deks:

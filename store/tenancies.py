@@ -102,18 +102,19 @@ class Tenancies:
         return {subject: deks[max(deks)] for subject, deks in every.items()}
 
     def all_deks(
-        self, connection: Session, subjects: Sequence[bytes]
+        self, connection: Session, subjects: Sequence[bytes], *, ask: bool = True
     ) -> dict[bytes, dict[int, Dek]]:
         """Return every DEK of each subject, by number; the erased have none.
 
         Raises:
+            ColdKeyError: The KEK would have to be asked, and ``ask`` is False.
             TamperedError: A register row was moved or changed.
             KekError: The KEK's keeper refuses or does not answer.
         """
         opened: dict[bytes, dict[int, Dek]] = {}
         for subject in subjects:
             for row in _DEKS.rows(connection, subject=subject):
-                dek = self._keys.open_dek(connection, subject, *row)
+                dek = self._keys.open_dek(connection, subject, *row, ask=ask)
                 opened.setdefault(subject, {})[dek.number] = dek
         return opened
 
