@@ -63,7 +63,7 @@ def log_search(
     decision: Annotated[str | None, typer.Option(help="allow, a refusal's code, or none.")] = None,
     kind: Annotated[str | None, typer.Option(help="intent, denied, fact, ingest ..")] = None,
     entry: Annotated[str | None, typer.Option(help="An entry's id.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="whole | aborted | none")] = None,
+    outcome: Annotated[str | None, typer.Option(help="released | aborted | none")] = None,
     start: Annotated[str | None, typer.Option("--from", help="A date or RFC 3339.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="The same; not included.")] = None,
     newest: Annotated[bool, typer.Option("--newest", help="Newest first.")] = False,

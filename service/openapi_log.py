@@ -35,11 +35,12 @@ _ENTRY: Final[Document] = {
     "consents": [{"consent": "c_7bb79a106d40c9f4", "purpose": "energy_advice"}],
     "customers": ["00" * 16],
     "outcome": {
-        "state": "whole",
+        "state": "released",
         "entry": "11" * 16,
         "at": "2026-03-01T09:00:00.254Z",
         "half_hours": 48,
         "sha256": "00" * 32,
+        "why": None,
     },
 }
 

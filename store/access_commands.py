@@ -1,10 +1,13 @@
-"""Commands about who had access: ``meterkeep log report``, the analysis of the log."""
+"""Commands of the log's index: ``log report`` analyses it, ``log index`` holds it to the tree."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,23 +16,30 @@ import orjson
 import typer
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from sqlalchemy import select
 
 from store import tables
-from store.asked import moment
-from store.errors import RefusedError
+from store.asked import moment, say
+from store.errors import InputError, ProofError, RefusedError
 from store.log import Entry, Kind
 from store.log_analysis import MANY, NIGHT, PAST, Analysis, Row, analyse
-from store.log_commands import log_app
+from store.log_commands import log_app, verifier_keys
 from store.log_plot import draw
+from store.log_rebuild import Rebuild, Report, Status
+from store.notes import Verifier
 from store.offices import may
 from store.reads import HALF_HOUR
+from store.sequencer import origin_of
 from store.stating import OPERATOR
+from store.verdicts import NO_KEY, Trust
 from store.wiring import Settings, Store, open_store
 
 ACTION: Final = "log report"
 _WIDTH: Final = 140  # characters of a table that no terminal bounds
+_ALL: Final = 1 << 40  # past every position
+_RANGE = re.compile(r"(?P<year>2[0-9]{3})/(?P<first>[0-9]{1,12})-(?P<last>[0-9]{1,12})", re.ASCII)
 _SHOWN: Final = 20  # rows of a table; programs get all
 _TITLES: Final = {
     "busiest": "Busiest parties",
@@ -43,6 +53,7 @@ _TITLES: Final = {
 def register() -> None:
     """Add these commands to the group of the log."""
     log_app.command("report")(log_report)
+    log_app.command("index")(log_index)
 
 
 def log_report(
@@ -80,6 +91,105 @@ def log_report(
         _show(found, names)
     if found.findings:
         raise typer.Exit(1)
+
+
+def log_index(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing: is the index what the tree says?")
+    ] = False,
+    span: Annotated[
+        str | None, typer.Option("--range", help="Only YEAR/FIRST-LAST of the log; with --check.")
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="From the beginning, wherever an earlier run stopped.")
+    ] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="The log's verifier key, or a file; left out: this store's."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON, for programs.")
+    ] = False,
+) -> None:
+    """Make the search index anew from the log's tiles and details, or check that it is complete.
+
+    Exit status: 0 it is what the tree says, and complete; 1 it is not; 2 nobody can tell.
+    """
+    if span is not None and not check:
+        raise InputError("--range is for --check", code="bad_argument")
+    only = None if span is None else _span(span)
+    with open_store(Settings.from_environment(), needs_kek=key is None) as store:
+        rebuild = Rebuild(store.database, store.objects, _verifiers(store, key))
+        with _progress() as told:
+            reports = [
+                rebuild.check(shard, *(only or (0, 0, _ALL))[1:], told)
+                if check
+                else rebuild.mend(shard, told, anew=anew)
+                for shard in ([only[0]] if only else rebuild.shards())
+            ]
+    said = [asdict(one) | {"status": one.status.name.lower()} for one in reports]
+    say("\n".join(_lines(reports)), said, as_json=as_json)
+    status = _worst(reports)
+    if status is not Status.COMPLETE:
+        raise typer.Exit(status)
+
+
+def _verifiers(store: Store, given: list[str] | None) -> Callable[[int], Verifier]:
+    """Return what gives the key of a year's log."""
+    if given is None:
+        keys = [Verifier.parse(one) for one in store.tree.vkeys()]
+    else:
+        keys = verifier_keys(given)
+    trust = Trust(keys)
+
+    def of(shard: int) -> Verifier:
+        found = trust.of(origin_of(store.settings.public_url, shard))
+        if found is None:
+            raise ProofError("no key is known for this log", code=NO_KEY)
+        return found
+
+    return of
+
+
+def _span(text: str) -> tuple[int, int, int]:
+    match = _RANGE.fullmatch(text)
+    if match is None or int(match["first"]) > int(match["last"]):
+        raise InputError("a range is YEAR/FIRST-LAST: 2026/0-999", code="bad_argument")
+    return int(match["year"]), int(match["first"]), int(match["last"]) + 1
+
+
+def _worst(reports: Sequence[Report]) -> Status:
+    found = {one.status for one in reports}
+    return next((s for s in (Status.DIFFERS, Status.UNKNOWN) if s in found), Status.COMPLETE)
+
+
+def _lines(reports: Sequence[Report]) -> Iterator[str]:
+    for one in reports:
+        erased = f", {one.erased:,} without a detail" if one.erased else ""
+        yield f"{one.shard}: entries {one.start:,} to {one.end:,} of {one.size:,}{erased}"
+        for each in one.findings[:_SHOWN]:
+            yield f"  {each.shard}/{each.position}: {each.code}"
+        if one.wrong > _SHOWN:
+            yield f"  and {one.wrong - min(_SHOWN, len(one.findings)):,} more findings"
+        if one.unknown:
+            yield f"  cannot tell: {one.unknown}"
+        if one.mended:
+            yield f"  {one.mended:,} made anew"
+        if one.status is Status.COMPLETE:
+            yield f"  complete, under root {one.root}"
+    if not reports:
+        yield "the log has no tree yet"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, int], None]]:
+    """Draw how far it is, on a terminal alone."""
+    console = Console(stderr=True)
+    columns = TextColumn("entries"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as bar:
+        task = bar.add_task("entries", total=None)
+        yield lambda _shard, done, every: bar.update(task, completed=done, total=every)
 
 
 def _noted(store: Store) -> bytes:

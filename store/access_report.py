@@ -34,7 +34,7 @@ _BECAUSE: Final = {
 }
 _FINE: Final = {"PT30M": "half-hours", "P1D": "whole days", "P1M": "whole months"}
 _BECAME: Final = {
-    "whole": "the answer was sent",
+    "released": "the answer was sent",
     "aborted": "the answer was broken off",
     "none": "nothing says that an answer was sent",
 }

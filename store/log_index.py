@@ -43,16 +43,17 @@ class LogIndex:
         is deleted here: its answer was asked for in the moment of the erasure.
         """
         found = [(place_of(shard, at), noted(leaf, detail)) for shard, at, leaf, detail in rows]
-        living = _living(connection, {s for _, one in found for s in one.subjects})
-        gone = [one for _, one in found if one.subjects and living.isdisjoint(one.subjects)]
+        alive = living(connection, (s for _, one in found for s in one.subjects))
+        gone = [one for _, one in found if one.subjects and alive.isdisjoint(one.subjects)]
         if gone:
             _ERASE.run(connection, [{"gone": one.entry} for one in gone])
             found = [(place, _without_detail(one) if one in gone else one) for place, one in found]
-        put(connection, found, living)
+        put(connection, found, alive)
 
     def forget(self, connection: Connection, subject: bytes) -> int:
         """Take an erased customer out, in the transaction that erases; returns how many details.
 
+        Called after the customer's keys are deleted there: what is numbered meanwhile waits for it.
         An entry that names other customers too, who are not erased, keeps its detail until the last
         of them is: it is their record of who read their data. The leaf stays in any case.
         """
@@ -68,15 +69,15 @@ class LogIndex:
 
 
 def put(
-    connection: Session, found: Sequence[tuple[int, Noted]], living: frozenset[bytes] | None = None
+    connection: Session, found: Sequence[tuple[int, Noted]], alive: frozenset[bytes] | None = None
 ) -> None:
-    """Write index rows where there are none yet; subjects only of ``living``, where it is given."""
+    """Write index rows where there are none yet; subjects only of ``alive``, where it is given."""
     _PUT.run(connection, [row_of(place, one) for place, one in found])
     subjects = [
         {"subject": subject, "place": place}
         for place, one in found
         for subject in one.subjects
-        if living is None or subject in living
+        if alive is None or subject in alive
     ]
     consents = [
         {"consent": consent, "place": place, "purpose": purpose}
@@ -112,14 +113,24 @@ def _without_detail(one: Noted) -> Noted:
     return Noted(one.entry, one.at, one.kind, one.party, one.action, one.decision)
 
 
-def _living(connection: Session, subjects: set[bytes]) -> frozenset[bytes]:
-    """Return which of ``subjects`` have a key: the others are erased."""
-    if isinstance(connection, Hot) or connection.dialect.name == "sqlite":
-        return frozenset(s for s in subjects if _HAS_KEY.rows(connection, subject=s))
+def living(
+    connection: Session, subjects: Iterable[bytes], *, hold: bool = True
+) -> frozenset[bytes]:
+    """Return which of ``subjects`` have a key: the others are erased.
+
+    Args:
+        connection: A transaction.
+        subjects: Whom to look for.
+        hold: Let no erasure of them end before the transaction does; for who writes.
+    """
+    if isinstance(connection, Hot) or connection.dialect.name == "sqlite":  # one writer alone
+        return frozenset(s for s in set(subjects) if _HAS_KEY.rows(connection, subject=s))
     keys = tables.deks.c.subject
     found: set[bytes] = set()
-    for some in portions(subjects, _TOGETHER):
-        found |= set(connection.execute(select(keys).where(keys.in_(some))).scalars())
+    for some in portions(sorted(set(subjects)), _TOGETHER):
+        query = select(keys).where(keys.in_(some)).order_by(keys)
+        query = query.with_for_update(read=True) if hold else query
+        found |= set(connection.execute(query).scalars())
     return frozenset(found)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, cast, exists, func, select
 
 from store import tables
 from store.database import portions
@@ -35,7 +35,7 @@ MOST: Final = 1_000  # entries of a page
 _PROBED: Final = 5_000  # entries counted to see how many a filter lets pass
 _TOGETHER: Final = 500  # entries asked for in one statement
 OPERATOR: Final = "operator"  # of the machine
-OUTCOMES: Final = ("whole", "aborted", "none")
+OUTCOMES: Final = ("released", "aborted", "none")
 _END: Final = 1 << 62  # a place after every other
 
 _e, _s, _c = tables.log_entries.c, tables.log_subjects.c, tables.log_consents.c
@@ -55,7 +55,7 @@ class Wanted:
         start: Milliseconds since 1970, from then on.
         end: Milliseconds since 1970, before then.
         entry: The one with this id.
-        outcome: Intents whose answer left ``whole``, was ``aborted``, or that ``none`` followed.
+        outcome: Intents whose answer was ``released`` or ``aborted``, or that ``none`` followed.
     """
 
     subjects: tuple[bytes, ...] | None = field(default=None, repr=False)
@@ -81,6 +81,7 @@ class Outcome:
         half_hours: How many left; None where it is not told.
         sha256: Digest of the answer's bytes, hex; empty where it is not told.
         aborted: No whole answer left.
+        why: Of an aborted one, the code of what failed.
     """
 
     entry: bytes
@@ -88,6 +89,7 @@ class Outcome:
     half_hours: int | None
     sha256: str
     aborted: bool
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,9 @@ def entries(connection: Connection, places: Sequence[int]) -> list[Found]:
             one, detail = _told(row)[:2]
             if one.follows is not None:  # the first one counts
                 outcomes[one.follows] = Outcome(
-                    one.entry, one.at, one.half_hours, _text(detail.get("sha256")), one.aborted
-                )
+                    one.entry, one.at, one.half_hours, _text(detail.get("sha256")), one.aborted,
+                    _text(detail.get("why")),
+                )  # fmt: skip
     return [_found(rows[place], outcomes) for place in places if place in rows]
 
 
@@ -277,7 +280,10 @@ def _drivers(wanted: Wanted) -> dict[str, _Driver]:
     if wanted.person is not None:
         found["person"] = select(_e.place).where(*_acted(wanted.person)), _e.place
     if wanted.entry is not None:
-        found["entry"] = select(_e.place).where(_e.entry == wanted.entry), _e.place
+        t = tables.leaves.c
+        there = select(cast(t.shard, BigInteger) * POSITIONS + t.position)
+        place = there.where(t.entry == wanted.entry).scalar_subquery()
+        found["entry"] = select(_e.place).where(_e.place == place), _e.place
     return found or {"": (select(_e.place), _e.place)}
 
 

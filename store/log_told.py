@@ -79,13 +79,14 @@ def _outcome(kind: str, became: Outcome | None) -> dict[str, Any] | None:
     if kind != Kind.INTENT:
         return None
     if became is None:
-        return {"state": "none", "entry": None, "at": None, "half_hours": None, "sha256": None}
+        return {"state": "none"} | dict.fromkeys(("entry", "at", "half_hours", "sha256", "why"))
     return {
-        "state": "aborted" if became.aborted else "whole",
+        "state": "aborted" if became.aborted else "released",
         "entry": became.entry.hex(),
         "at": time_of(became.at),
         "half_hours": became.half_hours,
         "sha256": became.sha256 or None,
+        "why": became.why or None,
     }
 
 

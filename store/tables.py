@@ -403,3 +403,10 @@ log_hours = Table(  # where the entries of an hour stand, so that a time is foun
     Column("low", BigInteger, nullable=False),  # the first place of one of its entries
     Column("high", BigInteger, nullable=False),  # the last
 )
+
+log_rebuilds = Table(  # how far the index of a shard was made anew; no row: nothing is under way
+    "log_rebuilds",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),  # the position to go on from
+)

@@ -58,7 +58,7 @@ def passes(wanted: Wanted, one: Noted, book: Sequence[Noted]) -> bool:
         wanted.end is None or one.at < wanted.end,
         wanted.entry in {None, one.entry},
         wanted.outcome is None or (one.kind == "intent" and {
-            "none": not later, "aborted": True in later, "whole": False in later,
+            "none": not later, "aborted": True in later, "released": False in later,
         }[wanted.outcome]),
     ]  # fmt: skip
     return all(asked)
@@ -125,7 +125,7 @@ WANTED = st.builds(
     kind=st.none() | st.sampled_from(["intent", "outcome", "denied", "fact"]),
     start=st.none() | _TIMES,
     end=st.none() | _TIMES,
-    outcome=st.none() | st.sampled_from(["whole", "aborted", "none"]),
+    outcome=st.none() | st.sampled_from(["released", "aborted", "none"]),
 )
 ONE = st.sampled_from([one.name for one in fields(Wanted)])
 
@@ -160,7 +160,7 @@ def write(database: Database, book: Book) -> None:
 
 
 def place(connection: Any, shard: int, position: int, entry: bytes, leaf: bytes) -> None:
-    row = {"entry": entry, "at": 0.0, "leaf": leaf, "position": shard * 1_000 + position}
+    row = {"entry": entry, "at": 0.0, "leaf": leaf, "shard": shard, "position": position}
     connection.execute(insert(tables.leaves), row)
 
 
