@@ -114,6 +114,10 @@ class CountingObjects:
         """See `ports.Objects`."""
         self._objects.delete(name)
 
+    def link(self, name: str, seconds: int) -> str | None:
+        """See `ports.Objects`."""
+        return self._objects.link(name, seconds)
+
     def _note(self, ranges: Sequence[Range]) -> None:
         self._counts.ranges += len(ranges)
         self._counts.largest = max(self._counts.largest, *(part.length for part in ranges))

@@ -18,12 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import openapi, openapi_consents, openapi_log, telemetry
+from service import openapi, openapi_consents, openapi_exports, openapi_log, telemetry
 from service.arriving import Arriving
 from service.consents import Consents
 from service.desk import Desk, NotedRefusalError
 from service.door import Door
 from service.entries import LogEntries
+from service.exporter import Exporter
+from service.exports import Exports
 from service.front import Front, Handler, directly
 from service.identity import Guard
 from service.logbook import Logbook
@@ -52,12 +54,15 @@ class Bare(APIRoute):
         return self.endpoint
 
 
-def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
+def create_app(
+    store: Store, *, closing: ExitStack | None = None, exporter: Exporter | None = None
+) -> FastAPI:
     """Return the application that serves ``store``.
 
     Args:
         store: Open, with its keys.
         closing: Closed when the application shuts down.
+        exporter: Hears of each export that is ordered; None where another process looks for them.
     """
     watch, desk = Telemetry(), Desk(store)
     settings, signing = store.settings, Signing(store)
@@ -66,6 +71,8 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     guard = Guard({signing.url: signing, **others})
     reads = Reads(store, desk, guard, arriving, watch)
     consents = Consents(store, desk, guard, arriving)
+    wake = {} if exporter is None else {"wake": exporter.wake}
+    exports = Exports(store, desk, guard, arriving, **wake)
     log = LogEntries(store, desk, guard, arriving)
     logbook = Logbook(store, desk, guard, arriving)
     oauth = OAuth(signing, desk, arriving, store.clock)
@@ -112,6 +119,15 @@ def create_app(store: Store, *, closing: ExitStack | None = None) -> FastAPI:
     for verb, handler in consents.steps().items():
         said = openapi_consents.STEPS[verb]
         add("POST", f"/v1/consents/{{consent}}/{verb}", handler, said | locked)
+    add("POST", "/v1/exports", exports.order_export, openapi_exports.ORDER | locked)
+    add("GET", "/v1/exports/keys", exports.export_keys, openapi_exports.KEYS)
+    add("GET", "/v1/exports/{export}", exports.export, openapi_exports.SEE | locked)
+    add("POST", "/v1/exports/{export}/cancel", exports.cancel_export,
+        openapi_exports.CANCEL | locked)  # fmt: skip
+    add("GET", "/v1/exports/{export}/manifest", exports.export_manifest,
+        openapi_exports.MANIFEST | locked)  # fmt: skip
+    add("GET", "/v1/exports/{export}/parts/{part}", exports.export_part,
+        openapi_exports.PART | locked)  # fmt: skip
     add("GET", "/v1/log/entries", log.entries, openapi_log.ENTRIES | locked)
     for name, path, handler, said in logbook.addresses():
         add("GET", path, handler, said | (locked if "401" in said["responses"] else {}), name)
@@ -150,7 +166,8 @@ def from_environment() -> FastAPI:
     telemetry.configure()
     with ExitStack() as closing:
         store = closing.enter_context(open_store(Settings.from_environment()))
-        return create_app(store, closing=closing.pop_all())
+        exporter = closing.enter_context(Exporter(store))
+        return create_app(store, closing=closing.pop_all(), exporter=exporter)
 
 
 def told(handler: Handler, path: str, watch: Telemetry) -> Handler:

@@ -20,17 +20,17 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-async def body_of(request: Request) -> bytes:
+async def body_of(request: Request, most: int = MOST_BODY) -> bytes:
     """Return the request's body.
 
     Raises:
-        InputError: It exceeds 16 KiB, whatever its header says (``body_too_large``).
+        InputError: It exceeds ``most``, whatever its header says (``body_too_large``).
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BODY:
-            raise InputError("the body holds 16 KiB at most", code="body_too_large")
+        if len(body) > most:
+            raise InputError(f"the body holds {most >> 10:,} KiB at most", code="body_too_large")
     return bytes(body)
 
 
@@ -39,7 +39,9 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-async def json_of(request: Request, known: Collection[str]) -> dict[str, Any]:
+async def json_of(
+    request: Request, known: Collection[str], most: int = MOST_BODY
+) -> dict[str, Any]:
     """Return the JSON object of the request's body; see `strict_object`.
 
     Raises:
@@ -47,7 +49,7 @@ async def json_of(request: Request, known: Collection[str]) -> dict[str, Any]:
     """
     if media_type(request) != JSON:
         raise InputError("send application/json", code="not_json")
-    return strict_object(await body_of(request), known)
+    return strict_object(await body_of(request, most), known)
 
 
 def strict_object(body: bytes, known: Collection[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import httpx
 from authlib.oauth2.auth import ClientAuth
@@ -142,6 +142,59 @@ class Client:
         body = {"meter_point": self.lookup(mpxn), **question}
         return self._ask("POST", "/v1/decisions", json=body)
 
+    def order_export(self, question: Mapping[str, Any]) -> Told:
+        """Order an export; the body of POST /v1/exports. Raises as `reads` does."""
+        return self._ask("POST", "/v1/exports", json=question)
+
+    def export(self, identity: str) -> Told:
+        """Return how far an export is. Raises ServiceError."""
+        return self._ask("GET", f"/v1/exports/{identity}")
+
+    def cancel_export(self, identity: str) -> Told:
+        """End an export that is not done. Raises ServiceError."""
+        return self._ask("POST", f"/v1/exports/{identity}/cancel")
+
+    def manifest(self, identity: str) -> bytes:
+        """Return the signed manifest of an export that is done. Raises ServiceError."""
+        return self._ask("GET", f"/v1/exports/{identity}/manifest").body
+
+    def manifest_keys(self) -> list[dict[str, Any]]:
+        """Return the keys that the service signs manifests with. Raises ServiceError."""
+        answer = self._send("GET", "/v1/exports/keys")
+        if not answer.is_success:
+            raise _error_of(answer)
+        keys: list[dict[str, Any]] = answer.json()["keys"]
+        return keys
+
+    def part(self, identity: str, number: int, into: IO[bytes], tag: str) -> None:
+        """Append to ``into`` the bytes of a part that it does not hold yet.
+
+        Args:
+            identity: The export.
+            number: The part.
+            into: A file, at its end; what it holds is the beginning of the part.
+            tag: SHA-256 of the part, hex: bytes of another version are not appended.
+
+        Raises:
+            ServiceError: The part cannot be had, or the connection broke: go on by asking again.
+        """
+        path = f"/v1/exports/{identity}/parts/{number}"
+        headers = self.headers("GET", path)
+        if into.tell():
+            headers |= {"range": f"bytes={into.tell()}-", "if-range": f'"{tag}"'}
+        try:
+            with self._http.stream("GET", path, headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _error_of(answer)
+                if answer.status_code == httpx.codes.OK:
+                    into.seek(0)
+                    into.truncate()
+                for chunk in answer.iter_bytes():
+                    into.write(chunk)
+        except httpx.HTTPError as error:
+            raise _silent(error) from None
+
     def _ask(self, method: str, path: str, accept: str = "application/json", **more: Any) -> Told:
         headers = self.headers(method, path) | {"accept": accept}
         answer = self._send(method, path, headers=headers, **more)
@@ -195,11 +248,15 @@ class Client:
         try:
             return self._http.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise ServiceError(
-                f"the service does not answer ({type(error).__name__}): is `meterkeep serve` "
-                "running where the client file says?",
-                code="no_service",
-            ) from None
+            raise _silent(error) from None
+
+
+def _silent(error: Exception) -> ServiceError:
+    return ServiceError(
+        f"the service does not answer ({type(error).__name__}): is `meterkeep serve` running where "
+        "the client file says?",
+        code="no_service",
+    )
 
 
 def _error_of(answer: httpx.Response) -> MeterkeepError:

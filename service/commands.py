@@ -1,4 +1,4 @@
-"""Commands of the way out: serve, read, decide, party."""
+"""Commands of the way out: serve, read, decide, party; exports and the log's beside."""
 
 import sys
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from service import log_commands, witness_commands
+from service import export_commands, log_commands, witness_commands
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
     for command in (serve, read, decide):
         app.command()(command)
     app.add_typer(party_app, name="party")
+    export_commands.register(app)
     log_commands.register()
     witness_commands.register()
 

@@ -121,7 +121,7 @@ class Issuer:
             seed: Of the key that signs.
             older: Seeds of the keys before it, each with the second until which it counts.
         """
-        key, *before = (_grown(one) for one in (seed, *(one for one, _ in older)))
+        key, *before = (grown(one) for one in (seed, *(one for one, _ in older)))
         ends = [until for _, until in older]
         return cls(url, f"{url}/v1", key, tuple(zip(before, ends, strict=True)))
 
@@ -275,7 +275,8 @@ def _claimed(form: Mapping[str, str], token: str = "") -> TokenRequest:
     return TokenRequest(client, proof, token)
 
 
-def _grown(seed: bytes) -> OKPKey:
+def grown(seed: bytes) -> OKPKey:
+    """Return the Ed25519 key of 32 random bytes."""
     return OKPKey.import_key(_PKCS8_ED25519 + seed)
 
 

@@ -33,14 +33,15 @@ _PROBLEMS = {
     403: "Refused by a decision; `code` says why: `not_registered`, `consent_missing`, "
     "`consent_expired`, `consent_withdrawn`, `reminder_lapsed`, `outside_consent_window`, "
     "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`.",
-    404: "This `mp_` was not issued to you: `unknown_meter_point`. Of the log: `not_found`, "
-    "`unknown_entry`.",
+    404: "Not yours, or not there: `unknown_meter_point`, `unknown_export`, `unknown_part`. "
+    "Of the log: `not_found`, `unknown_entry`.",
     406: "None of the shapes is acceptable: `not_acceptable`.",
-    409: "The consent is in another state: `consent_state`. The entry stands in no checkpoint "
-    "yet: `not_yet`.",
-    410: "The customer was erased: `erased`.",
+    409: "In another state: `consent_state`, `export_state`, `no_export_key`. "
+    "The entry stands in no checkpoint yet: `not_yet`.",
+    410: "The customer was erased: `erased`; an export has expired: `export_expired`.",
     413: "The body is too large: `body_too_large`.",
     415: "Send JSON: `not_json`.",
+    416: "The part has fewer bytes: `bad_range`.",
     422: "What was asked cannot be answered: `unknown_parameter`, `bad_time`, `unknown_srv` ..",
     500: "A fault of the service, or stored bytes that were changed: `internal`, `tampered`.",
     503: "The service cannot keep its promises at the moment; nothing was answered.",

@@ -16,6 +16,7 @@ from uvicorn.supervisors import Multiprocess
 
 from service import telemetry
 from service.app import create_app
+from service.exporter import Exporter
 from store.errors import InputError
 from store.wiring import Settings, open_store
 
@@ -52,11 +53,12 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         )
         if workers == 1:
             telemetry.configure()
-            app = create_app(store)
-            # What start-up made stays for good: no collection need walk over it again.
-            gc.collect()
-            gc.freeze()
-            uvicorn.Server(_config(app)).run(sockets=[listener])
+            with Exporter(store) as exporter:
+                app = create_app(store, exporter=exporter)
+                # What start-up made stays for good: no collection need walk over it again.
+                gc.collect()
+                gc.freeze()
+                uvicorn.Server(_config(app)).run(sockets=[listener])
             return
         # Each worker opens a store of its own; this one was opened to find faults before them.
         config = _config(_FACTORY, factory=True, workers=workers)

@@ -185,6 +185,14 @@ class S3Objects:
             raise ObjectError(_saying("S3", error)) from None
         return _whole(bytes(found), part)
 
+    def link(self, name: str, seconds: int) -> str | None:
+        """Return a presigned address of the object, good for ``seconds``."""
+        where = {"Bucket": self._bucket, "Key": self._prefix + name}
+        try:
+            return self._s3.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectError(_saying("S3", error)) from None
+
     def delete(self, name: str) -> None:
         """Remove the object; one that is not there is no error."""
         try:

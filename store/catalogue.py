@@ -70,6 +70,16 @@ class LiveFile:
     index_digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A page of a live file's run index."""
+
+    name: str
+    register: int
+    month: int
+    body: bytes
+
+
 class Catalogue:
     """What is live. Functions that take a connection run in the caller's transaction."""
 
@@ -234,6 +244,31 @@ class Catalogue:
         known = self._commits
         return known if all(batch in known for batch in batches) else None
 
+    @staticmethod
+    def pages_between(
+        connection: Connection, registers: Sequence[int], months: range, low: bytes, high: bytes
+    ) -> Iterator[RunPage]:
+        """Yield the pages of live run indexes that may hold subjects from ``low`` to ``high``."""
+        f, r, inner = tables.files, tables.runs, tables.runs.alias()
+        first = select(func.max(inner.c.first)).where(inner.c.file == f.c.id, inner.c.first <= low)
+        begins = func.coalesce(first.correlate(f).scalar_subquery(), low)
+        query = (
+            select(f.c.name, f.c.register, f.c.month, r.c.page)
+            .join_from(f, r, r.c.file == f.c.id)
+            .where(
+                f.c.register.in_(registers),
+                f.c.month.between(months[0], months[-1]),
+                f.c.state == FileState.LIVE,
+                f.c.low <= high,
+                f.c.high >= low,
+                r.c.first >= begins,
+                r.c.first <= high,
+            )
+            .order_by(f.c.id, r.c.first)
+        )
+        for row in connection.execute(query):
+            yield RunPage(*tuple(row))
+
     def commits_of(self, batches: Iterable[int]) -> Mapping[int, int]:
         """Return the commit number of each batch; what is committed never changes, so it is kept.
 
@@ -263,6 +298,13 @@ class Catalogue:
         table = tables.files
         query = select(func.max(table.c.month)).where(table.c.state == FileState.LIVE)
         return connection.execute(query).scalar()
+
+    @staticmethod
+    def places(connection: Connection) -> set[tuple[int, int]]:
+        """Return the registers and months of which a file is live."""
+        t = tables.files.c
+        query = select(t.register, t.month).distinct().where(t.state == FileState.LIVE)
+        return {(int(register), int(month)) for register, month in connection.execute(query)}
 
     @staticmethod
     def live(connection: Connection) -> Iterator[LiveFile]:

@@ -86,7 +86,7 @@ def seal(dek: Cipher, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list
     return boxes
 
 
-def unseal(dek: Cipher, aad: bytes, boxes: bytes) -> bytes:
+def unseal(dek: Cipher, aad: bytes, boxes: bytes | memoryview) -> bytes:
     """Return the blocks of ``boxes``, 96 bytes each, in their order.
 
     Raises:

@@ -162,6 +162,10 @@ class FolderObjects:
             raise ObjectError("an object is shorter than the catalogue says")
         return found
 
+    def link(self, name: str, seconds: int) -> str | None:  # noqa: ARG002 - the protocol's
+        """Return None: a folder has no address."""
+        return None
+
     def delete(self, name: str) -> None:
         """Remove the object; one that is not there is no error."""
         try:

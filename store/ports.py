@@ -81,6 +81,12 @@ class Objects(Protocol):
     def delete(self, name: str) -> None:
         """Remove the object; one that is not there is no error."""
 
+    def link(self, name: str, seconds: int) -> str | None:
+        """Return an address at which anybody may get the object for a time; None: there is none.
+
+        Whoever has the address has the bytes: only what is sealed for one recipient is given so.
+        """
+
 
 class Clock(Protocol):
     """Tells the time; the only door to it."""

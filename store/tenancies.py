@@ -136,6 +136,33 @@ class Tenancies:
                         return
         raise TamperedError("mpxn", "a customer's key stands beside another meter point")
 
+    def unsealed(
+        self, connection: Session, tags: Mapping[bytes, bytes]
+    ) -> dict[bytes, tuple[str, dict[int, Dek]]]:
+        """Return the meter point and the keys of each subject; the erased are left out.
+
+        Args:
+            connection: The snapshot.
+            tags: The tag of each subject, as a decision names it.
+
+        Raises:
+            TamperedError: A subject stands beside another meter point than its key sealed.
+        """
+        found: dict[bytes, tuple[str, dict[int, Dek]]] = {}
+        for subject, deks in self.all_deks(connection, list(tags)).items():
+            for (text,) in _MPXN.rows(connection, subject=subject):
+                found[subject] = (self._meter_point(subject, text, tags[subject], deks), deks)
+        return found
+
+    def _meter_point(self, subject: bytes, text: bytes, tag: bytes, deks: Mapping[int, Dek]) -> str:
+        for dek in deks.values():
+            with suppress(TamperedError):
+                opened = envelope.unwrap(dek.key, text, _mpxn_context(subject, dek), "mpxn")
+                mpxn = Mpxn(opened.decode())
+                if self._keys.tag(mpxn) == tag:
+                    return mpxn.text
+        raise TamperedError("mpxn", "a customer's key stands beside another meter point")
+
     def draw(self) -> bytes:
         """Return a fresh subject, random, whose bucket has its key."""
         subject = os.urandom(16)

@@ -18,6 +18,7 @@ from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
 from store.database import Database, insert_absent
 from store.errors import InputError, KekError, MeterkeepError, NotInitialisedError
+from store.export_book import Book
 from store.facts import Facts
 from store.keks import Keeper, Keks
 from store.keys import Keys
@@ -55,6 +56,7 @@ class Settings:
         public_url: How callers reach the service; the issuer of its tokens.
         policies: A folder that holds another policy set; None for the installed one.
         issuers: A TOML file of the other issuers whose tokens count; None for none.
+        dask: The Dask scheduler that jobs go to; None for processes of this machine.
         proxies: Networks of the proxies whose word about a caller's certificate counts.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     policies: Path | None = None
     kek_next: str | None = None
     pin_file: Path | None = None
+    dask: str | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -88,14 +91,21 @@ class Settings:
             Path(policies).absolute() if policies else None,
             env.get("METERKEEP_KEK_NEXT") or None,
             Path(pin_file).absolute() if pin_file else None,
+            env.get("METERKEEP_DASK") or None,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One open store and its parts."""
+    """One open store and its parts.
+
+    Attributes:
+        identity: 16 bytes, in every AAD.
+        exports: The book of exports.
+    """
 
     settings: Settings
+    identity: bytes
     clock: Clock
     database: Database
     objects: Objects
@@ -103,6 +113,7 @@ class Store:
     log: Log
     policy: Policy
     compaction: Compaction
+    exports: Book
     _keyed: Keyed | None
 
     @property
@@ -114,6 +125,11 @@ class Store:
     def facts(self) -> Facts:
         """Parties, registrations, consents, tenancies."""
         return self._need.facts
+
+    @property
+    def tenancies(self) -> Tenancies:
+        """Who is which subject, and by which keys."""
+        return self._need.tenancies
 
     @property
     def bulk(self) -> Bulk:
@@ -200,6 +216,7 @@ class Keyed:
     sequencer: Sequencer
     pace: Pace
     tree: Tree
+    tenancies: Tenancies
 
 
 def initialise(settings: Settings) -> None:
@@ -320,9 +337,14 @@ def open_store(
                 passes,
                 Pace(passes, database, log, clock),
                 Tree(places, kept, seed, clock, url),
+                tenancies,
             )  # fmt: skip
         compaction = Compaction(database, catalogue, kept, log, clock)
-        yield Store(settings, clock, database, kept, catalogue, log, policy, compaction, keyed)
+        exports = Book(database, log, clock)
+        yield Store(
+            settings, identity, clock, database, kept, catalogue, log, policy, compaction, exports,
+            keyed,
+        )  # fmt: skip
         log.close()
         if keyed is not None and log.written:
             _bring_in(keyed.sequencer)

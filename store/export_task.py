@@ -1,0 +1,258 @@
+"""One slice of an export: what a worker process does. One of the two places that open rows.
+
+    1  allowed   every meter point of the slice is decided again; of it and of what was decided at
+                 the start, what both allow
+    2  parts     month by month: fetched, opened under 1, shaped, sealed to the recipient, put
+    3  allowed   once more; where less is allowed than a moment before, none of it is published
+
+The report names what was put; nobody can fetch it before the runner has written it into the book.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from store import age, canvases, envelope, parcels
+from store.canvases import Opened, Windows
+from store.errors import ObjectError, RefusedError
+from store.export_book import Export, Meter, Part, part_name
+from store.grants import FleetQuestion
+from store.patient import Patient
+from store.reads import (
+    DAY_SLOTS,
+    MISSING,
+    Mpxn,
+    Register,
+    Window,
+    first_day_of,
+)
+from store.slices import Slices, Snapshot
+
+if TYPE_CHECKING:
+    from store.grounds import Party
+    from store.keys import Dek
+    from store.wiring import Store
+
+Allowance = dict[Register, dict[bytes, list[Window]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is sent: names, no read, no key."""
+
+    export: str
+    parts: tuple[Part, ...] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """What names this attempt, on whichever executor."""
+        first = self.parts[0]
+        return f"{self.export}-{first.slice}-{first.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker did.
+
+    Attributes:
+        parts: As they were put; empty where ``stale``.
+        codes: Meter points of which less is allowed than was decided, each with its code.
+        stale: What is allowed changed meanwhile: do it again.
+    """
+
+    parts: tuple[Part, ...] = field(repr=False)
+    codes: Mapping[bytes, str] = field(repr=False)
+    stale: bool = False
+
+
+def work(store: Store, order: Order) -> Report:
+    """Make the parts of one slice.
+
+    Raises:
+        RefusedError: The party is known no more, or none of its roles may ask.
+        StoreError: The database, the objects or the keys failed: try again.
+        TamperedError: Bytes are not those that were committed; an alarm.
+    """
+    export = store.exports.of(order.export)
+    if export is None or export.commit is None:
+        return Report((), {}, stale=True)
+    first = order.parts[0]
+    meters = store.exports.meters(export.id, first.low, first.high)
+    allowed, codes = allowance(store, export, meters)
+    slice_ = _Slice(store, export, meters, allowed, order.parts)
+    parts = tuple(slice_.made(part) for part in order.parts)
+    if allowance(store, export, meters) != (allowed, codes):
+        return Report((), {}, stale=True)
+    return Report(parts, codes)
+
+
+def allowance(
+    store: Store, export: Export, meters: Sequence[Meter]
+) -> tuple[Allowance, dict[bytes, str]]:
+    """Return what may be read now of what was allowed at the start, and why the rest may not."""
+    now: dict[tuple[bytes, Register], list[Window]] = defaultdict(list)
+    why: dict[bytes, str] = {}
+    tags = list(dict.fromkeys(one.tag for one in meters))
+    for question in questions(store, export):
+        for batch in store.bulk.decide_all(question, store.clock.now(), tags):
+            for decided in batch:
+                if decided.code:
+                    why.setdefault(decided.tag, decided.code)
+                for part in decided.allowed:
+                    for register in part.registers:
+                        now[part.subject, register].append(part.window)
+    allowed: Allowance = {}
+    codes: dict[bytes, str] = {}
+    for one in meters:
+        window = Window(one.start, one.end)
+        for register in registers_of(one.registers):
+            still = [m for w in now[one.subject, register] if (m := w.meet(window)) is not None]
+            allowed.setdefault(register, {}).setdefault(one.subject, []).extend(still)
+            if sum(map(len, still)) < len(window):
+                codes[one.tag] = why.get(one.tag, "not_registered")
+    return allowed, codes
+
+
+def questions(store: Store, export: Export) -> Iterator[FleetQuestion]:
+    """Yield what an export asks, one question for each SRV.
+
+    Raises:
+        RefusedError: The party is known no more (``unknown_party``).
+    """
+    asked = export.question
+    party = party_of(store, export.party)
+    for srv in asked["srv"]:
+        reads = store.policy.registers_of(srv)
+        named = [Register.parse(word) for word in asked["registers"]]
+        yield FleetQuestion(
+            party, srv, Window(asked["from"], asked["to"]), asked["role"],
+            tuple(register for register in reads if register in named),
+        )  # fmt: skip
+
+
+def party_of(store: Store, code: str) -> Party:
+    """Return a party as it is now. Raises RefusedError where it is known no more."""
+    with store.database.hot_read() as connection:
+        party = store.facts.party(connection, code)
+    if party is None:
+        raise RefusedError("this party is registered here no more", code="unknown_party")
+    return party
+
+
+def registers_of(bits: int) -> list[Register]:
+    """Return the registers of a meter's bits."""
+    return [register for register in Register if bits >> register & 1]
+
+
+class _Slice:
+    """The rows of a range of subjects, at one moment, and the keys that open them."""
+
+    def __init__(
+        self,
+        store: Store,
+        export: Export,
+        meters: Sequence[Meter],
+        allowed: Allowance,
+        parts: Sequence[Part],
+    ) -> None:
+        self._store, self._export, self._allowed = store, export, allowed
+        self._objects = Patient(store.objects)
+        self._slices = Slices(store.database, store.catalogue, self._objects)
+        tags = {one.subject: one.tag for one in meters}
+        open_ = {s for windows in allowed.values() for s, some in windows.items() if some}
+        with store.database.hot_read() as connection:
+            known = store.tenancies.unsealed(connection, {s: tags[s] for s in sorted(open_)})
+        self._subjects = sorted(known)
+        self._names = [known[subject][0] for subject in self._subjects]
+        self._deks: list[Mapping[int, Dek]] = [known[subject][1] for subject in self._subjects]
+        self._registers = sorted({part.register for part in parts})
+        months = [part.month for part in parts]
+        self._months = range(min(months), max(months) + 1)
+        self._snapshot = self._look() if self._subjects else None
+        self._before = self._earlier(parts[0])
+
+    def made(self, part: Part) -> Part:
+        """Return one part, made and put under the name of its attempt."""
+        register = Register(part.register)
+        windows = self._windows(register)
+        if self._snapshot is None:
+            return part
+        opened = self._opened(part, register, windows)
+        first, end = first_day_of(part.month), first_day_of(part.month + 1)
+        month = Window(first * DAY_SLOTS, end * DAY_SLOTS)
+        asked = self._export.question
+        if register.word not in asked["first"] and register.word not in asked["registers"]:
+            # Most meters lack it: only those that have it are expected to have all of it.
+            there = {self._subjects[who] for who in np.unique(opened.who).tolist()}
+            windows = self._windows(register, there)
+        part = replace(
+            part, expected=windows.within(month), present=int((opened.energy != MISSING).sum())
+        )
+        if not len(opened):
+            return part
+        body = parcels.encode(register, opened, self._names, asked["rows"], asked["format"])
+        sealed = age.seal(body, self._export.recipient)
+        self._objects.put(part_name(self._export.id, part.number, part.attempt), sealed)
+        return replace(
+            part,
+            rows=_count(opened, asked["rows"]),
+            size=len(sealed),
+            sealed=hashlib.sha256(sealed).digest(),
+            plain=hashlib.sha256(body).digest(),
+        )
+
+    def _opened(self, part: Part, register: Register, windows: Windows) -> Opened:
+        place = (register, part.month)
+        assert self._snapshot is not None
+        try:
+            rows, who = self._slices.rows(self._snapshot, place)
+        except ObjectError:  # compacted away and swept meanwhile: look where the rows are now
+            self._snapshot = self._look()
+            rows, who = self._slices.rows(self._snapshot, place)
+        moment, since = self._slices.moment(self._snapshot, rows), None
+        commit = self._export.question["since_commit"]
+        if commit is not None:
+            earlier = self._slices.moment(self._snapshot, rows, commit)
+            since = canvases.Since(earlier, self._windows_of(self._before.get(register, {})))
+        aad = envelope.row_aad(self._store.identity, register, b"")
+        return canvases.lay(rows, who, windows, moment, aad, self._deks, since)
+
+    def _windows(self, register: Register, only: set[bytes] | None = None) -> Windows:
+        """Return what may be read of a register, of the subjects whose fuel has it."""
+        mine = self._allowed.get(register, {})
+        fitting = {
+            subject: mine.get(subject, [])
+            for subject, name in zip(self._subjects, self._names, strict=True)
+            if Mpxn(name).carries(register) and (only is None or subject in only)
+        }
+        return self._windows_of(fitting)
+
+    def _windows_of(self, windows: Mapping[bytes, Sequence[Window]]) -> Windows:
+        return Windows({subject: windows.get(subject, ()) for subject in self._subjects})
+
+    def _look(self) -> Snapshot:
+        commit = self._export.commit or 0
+        return self._slices.snapshot(self._subjects, self._registers, self._months, commit)
+
+    def _earlier(self, part: Part) -> dict[Register, dict[bytes, list[Window]]]:
+        """Return what the export that this one goes on from was allowed of these subjects."""
+        before: dict[Register, dict[bytes, list[Window]]] = {}
+        since: Any = self._export.question["since"]
+        if since is not None:
+            for one in self._store.exports.meters(since, part.low, part.high):
+                for register in registers_of(one.registers):
+                    mine = before.setdefault(register, {}).setdefault(one.subject, [])
+                    mine.append(Window(one.start, one.end))
+        return before
+
+
+def _count(opened: Opened, rows: str) -> int:
+    if rows == "day":
+        return len(opened)
+    return len(opened) * DAY_SLOTS - int((~opened.inside).sum())
