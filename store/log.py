@@ -42,6 +42,8 @@ VERSION = 1
 ENTRY_SIZE = 16  # bytes
 LEAF_LIMIT = 65_535  # bytes
 GROUP = 256  # leaves committed together at most
+MANY = 24  # leaves of a group after which company is worth waiting for
+COMPANY = 0.0005  # seconds
 LATE = 0.2  # seconds that an entry which nobody waits for may wait for company
 MOST_LATE = 1_024  # such entries kept in memory; more are let go, and missed as outcomes
 
@@ -323,6 +325,8 @@ class Log:
                 if not group and not late and not again:
                     return  # closing
             self._settle(group)
+            if len(group) >= MANY and len(self._queue) < GROUP:
+                time.sleep(COMPANY)  # those just answered ask again: half as many groups
             made = [one for each in late if (one := self._made(*each)) is not None]
             self._settle(again + made)
 
@@ -399,9 +403,9 @@ def _put(connection: Session, group: list[_Waiting]) -> list[bool]:
 
 
 _LEAF = Prepared(
-    insert(tables.leaves).values(
-        entry=bindparam("entry"), at=bindparam("at"), leaf=bindparam("leaf")
-    )
+    insert(tables.leaves)
+    .values(entry=bindparam("entry"), at=bindparam("at"), leaf=bindparam("leaf"))
+    .inline()
 )
 _DETAIL = Prepared(
     insert(tables.details).values(

@@ -44,10 +44,12 @@ class LogIndex:
         """
         found = [(place_of(shard, at), noted(leaf, detail)) for shard, at, leaf, detail in rows]
         alive = living(connection, (s for _, one in found for s in one.subjects))
-        gone = [one for _, one in found if one.subjects and alive.isdisjoint(one.subjects)]
+        gone = {one.entry for _, one in found if one.subjects and alive.isdisjoint(one.subjects)}
         if gone:
-            _ERASE.run(connection, [{"gone": one.entry} for one in gone])
-            found = [(place, _without_detail(one) if one in gone else one) for place, one in found]
+            _ERASE.run(connection, [{"gone": entry} for entry in gone])
+            found = [
+                (place, _without_detail(one) if one.entry in gone else one) for place, one in found
+            ]
         put(connection, found, alive)
 
     def forget(self, connection: Connection, subject: bytes) -> int:
