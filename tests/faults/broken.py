@@ -6,17 +6,20 @@ Each is the real one with one step moved; `sound` is the real one.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
 from store import tables
 from store.catalogue import LiveFile
 from store.compaction import Compaction
 from store.log import Entry, Kind
+from store.places import Places
 from store.reads import MeterDays
 from store.runs import NewFile
+from store.sequencer import Sequencer
 from store.writestore import Commit, Source, WriteStore
 
 Say = Callable[..., None]
@@ -105,3 +108,30 @@ VARIANTS: dict[str, Callable[[WriteStore, Say], WriteStore]] = {
     "ledger apart": lambda sound, _: _rebuilt(_LedgerApart, sound),
     "hasty": _hasty,
 }
+
+
+class _CheckpointFirst(Sequencer):
+    """Swaps the checkpoint, then keeps the tiles that it names."""
+
+    def _announce(self, state: Any, files: Any, note: bytes) -> None:
+        state.shelf.swap(state.note, note)
+        time.sleep(0.002)
+        state.shelf.keep(files)
+
+
+class _NewerThanLastSeen(Places):
+    """Numbers leaves whose row is newer than the newest that has a place."""
+
+    def _waiting(self, connection: Any) -> Any:
+        leaf = tables.leaves.c
+        last = select(func.max(leaf.id)).where(leaf.position.is_not(None)).scalar_subquery()
+        query = select(leaf.id, leaf.leaf).where(leaf.id > func.coalesce(last, 0))
+        return connection.execute(query.order_by(leaf.id).limit(500)).all()
+
+
+PLACES: dict[str, type[Places]] = defaultdict(
+    lambda: Places, {"newer than the last seen": _NewerThanLastSeen}
+)
+SEQUENCERS: dict[str, type[Sequencer]] = defaultdict(
+    lambda: Sequencer, {"checkpoint first": _CheckpointFirst}
+)

@@ -31,10 +31,10 @@ STEP = 0.004  # seconds; about as long as a step takes
 class Worker:
     """A warm process that does one job a call, in a child that can be killed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, module: str = "worker") -> None:
         self._settings = asdict(settings) | {"home": str(settings.home)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.worker"],
+            [sys.executable, "-m", f"tests.faults.{module}"],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -55,9 +55,9 @@ class Worker:
 
 
 @contextmanager
-def worker(settings: Settings) -> Iterator[Worker]:
+def worker(settings: Settings, module: str = "worker") -> Iterator[Worker]:
     """Yield a worker at the store that ``settings`` name."""
-    one = Worker(settings)
+    one = Worker(settings, module)
     try:
         yield one
     finally:

@@ -101,13 +101,16 @@ def _child(job: dict[str, Any], told: _Told) -> None:
             told.say("error", error.code)
 
 
-def _fork(job: dict[str, Any]) -> dict[str, Any]:
+Child = Callable[[dict[str, Any], "_Told"], None]
+
+
+def _fork(job: dict[str, Any], child: Child) -> dict[str, Any]:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         try:
-            _child(job, _Told(writing))
+            child(job, _Told(writing))
             os._exit(0)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the round must hear of it
             _Told(writing).say("crash", type(error).__name__, str(error).replace("\n", " ")[:300])
@@ -120,7 +123,7 @@ def _fork(job: dict[str, Any]) -> dict[str, Any]:
     words = [line.split(maxsplit=1) for line in lines]
     said: dict[str, Any] = {
         kind: [word[1] for word in words if word[0] == kind and len(word) > 1]
-        for kind in ("step", "acked", "error", "crash")
+        for kind in ("step", "acked", "error", "crash", "noted")
     }
     return said | {"killed": killed, "span": span, "done": ["done"] in words}
 
@@ -153,10 +156,10 @@ def _follow(
             due = time.perf_counter() + kill_at[1]
 
 
-def main() -> None:
+def main(child: Child = _child) -> None:
     """Answer jobs until there are no more."""
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_fork(json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps(_fork(json.loads(line), child)) + "\n")
         sys.stdout.flush()
 
 
