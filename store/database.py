@@ -246,7 +246,7 @@ class Database:
     def _commit(self, bare: sqlite3.Connection, result: Result, then: Callable[[], None]) -> Result:
         try:
             with self._translated():
-                bare.commit()
+                bare.execute("COMMIT")  # unlike `commit()` it fails where nothing is open any more
         finally:
             self._give_back(bare)
             then()

@@ -224,8 +224,21 @@ class Log:
         """Write one leaf without holding the event loop; see `write`."""
         return await self.start(entry, also).durable()
 
-    def start(self, entry: Entry, also: Callable[[Session], bool] | None = None) -> Leaf:
+    def start(
+        self,
+        entry: Entry,
+        also: Callable[[Session], bool] | None = None,
+        look: Callable[[Session], None] | None = None,
+    ) -> Leaf:
         """Begin to write one leaf, for the event loop; `Leaf.durable` tells when it is.
+
+        Args:
+            entry: What to record.
+            also: See `write`.
+            look: Reads in the same transaction, where the leaf has one of its own on SQLite; else
+                it is not called, nor where ``also`` said False. A connection that writes and reads
+                keeps its pages; another's are read anew after each write (measured: 48 pages, 0.1
+                ms of an answer). What it raises undoes the leaf.
 
         Raises:
             CatalogueError: It cannot even begin: do not answer.
@@ -233,7 +246,7 @@ class Log:
         if self._database.is_local and not self._queue and self._turn.acquire(blocking=False):
             # Nobody to group with: its statements cost less here than in the writer's thread.
             try:
-                return self._alone(entry, also)
+                return self._alone(entry, also, look)
             except BusyError:
                 self._turn.release()  # another process writes: wait for it beside the event loop
             except BaseException:
@@ -295,7 +308,12 @@ class Log:
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             self._thread.start()
 
-    def _alone(self, entry: Entry, also: Callable[[Session], bool] | None) -> Leaf:
+    def _alone(
+        self,
+        entry: Entry,
+        also: Callable[[Session], bool] | None,
+        look: Callable[[Session], None] | None,
+    ) -> Leaf:
         """Write one leaf here, and let it be committed beside the event loop.
 
         Raises BusyError where it would have to wait for another writer.
@@ -303,10 +321,14 @@ class Log:
         self._refuse_when_closed()
         identity, leaf, detail = self._rows(entry, self._clock.now())
         group = [_Waiting(leaf, detail, also, lambda _: None)]
-        committed = self._database.hot_write_behind(
-            lambda connection: _put(connection, group)[0], self._one_done
-        )
-        return Leaf(identity, committed)
+
+        def put(connection: Session) -> bool:
+            [fresh] = _put(connection, group)
+            if fresh and look is not None:
+                look(connection)
+            return fresh
+
+        return Leaf(identity, self._database.hot_write_behind(put, self._one_done))
 
     def _one_done(self) -> None:
         self._turn.release()

@@ -1,7 +1,8 @@
 """The way out: a Grant in, opened half-hours out. There is no other way to a plaintext.
 
-1  the leaf is begun        it becomes durable while the next four steps are done
-2  one snapshot             live files, run indexes, DEKs, commits
+1  the leaf is written      it becomes durable while what follows is done
+2  one snapshot             live files, run indexes, DEKs, commits: of the leaf's own transaction
+                            where it has one (SQLite, nobody else waits, keys warm)
 3  one range per file       by arithmetic; nothing is listed, no footer is parsed
 4  run digests              a rolled-back, shortened or swapped run is an alarm
 5  open, overlay            later commits over earlier ones, half-hour by half-hour
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -54,6 +56,16 @@ class Answer:
     commit: int
     entry: EntryId
     grant: Grant = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is looked up: with the keys of ``spans`` where ``mpxn`` is given, without else."""
+
+    spans: Mapping[bytes, Window]
+    registers: Sequence[Register]
+    as_of: int | float | None
+    mpxn: Mpxn | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,7 @@ class ReadStore:
 
         A back-dated move-in makes reads another customer's; nobody may be granted them meanwhile.
         """
-        plan = self._plan({subject: window}, registers, None, mpxn)
+        plan = self._plan(_Asked({subject: window}, registers, None, mpxn))
         fetched = self._objects.get_ranges(plan.ranges)
         commits = self._catalogue.commits_of(_check(plan, fetched))
         moment = Moment(plan.commit, plan.reverted, commits)
@@ -126,10 +138,19 @@ class ReadStore:
     async def _answer(
         self, intent: Entry, grant: Grant, also: Also | None, *, sealed: bool
     ) -> Answer:
-        leaf = self._log.start(intent, also)
+        mpxn = grant.mpxn if sealed else None
+        asked = _Asked(_spans(grant.parts), grant.registers, grant.as_of, mpxn)
+        seen: list[_Plan] = []
+
+        def look(connection: Session) -> None:
+            with suppress(Exception):  # met again below, and told from there
+                seen.append(self._resolved(connection, asked, ask=False))
+
+        leaf = self._log.start(intent, also, look)
         try:
             try:
-                series, commit = await self._found(grant, sealed=sealed)
+                plan = seen[0] if seen else await self._planned(asked)
+                series, commit = await self._found(grant, plan, asked, sealed=sealed)
             finally:
                 # Whatever came of it, nobody hears of it before the log has it.
                 entry = await leaf.durable()
@@ -140,15 +161,15 @@ class ReadStore:
             raise
         return Answer(series, commit, entry, grant)
 
-    async def _found(self, grant: Grant, *, sealed: bool) -> tuple[tuple[Series, ...], int]:
+    async def _found(
+        self, grant: Grant, plan: _Plan, asked: _Asked, *, sealed: bool
+    ) -> tuple[tuple[Series, ...], int]:
         """Return what is kept of what was granted, and the commit that it rests on."""
-        asked = (_spans(grant.parts), grant.registers, grant.as_of, grant.mpxn if sealed else None)
-        plan = await self._planned(*asked)
         try:
             fetched = await self._objects.get_ranges_async(plan.ranges)
         except ObjectError:
             # A compaction may have moved the rows and a sweep cleared the file: look once more.
-            plan = await self._planned(*asked)
+            plan = await self._planned(asked)
             fetched = await self._objects.get_ranges_async(plan.ranges)
         batches = _check(plan, fetched)
         commits = self._catalogue.known(batches)
@@ -161,44 +182,34 @@ class ReadStore:
         )
         return series, plan.commit
 
-    async def _planned(
-        self,
-        spans: Mapping[bytes, Window],
-        registers: Sequence[Register],
-        as_of: int | float | None,
-        mpxn: Mpxn | None,
-    ) -> _Plan:
-        """Resolve as `_plan` does, without holding the event loop: not for SQL, nor for the KEK."""
-        database, asked = self._database, (spans, registers, as_of, mpxn)
+    async def _planned(self, asked: _Asked) -> _Plan:
+        """Look up without holding the event loop: neither for SQL, nor for the KEK."""
+        database = self._database
         try:
-            return await database.aside(self._plan, *asked, ask=not database.is_local)
+            return await database.aside(self._plan, asked, ask=not database.is_local)
         except ColdKeyError:
-            return await database.threaded(self._plan, *asked)
+            return await database.threaded(self._plan, asked)
 
-    def _plan(
-        self,
-        spans: Mapping[bytes, Window],
-        registers: Sequence[Register],
-        as_of: int | float | None,
-        mpxn: Mpxn | None,
-        *,
-        ask: bool = True,
-    ) -> _Plan:
-        """Resolve subjects and windows against one snapshot; with keys where ``mpxn`` is given."""
+    def _plan(self, asked: _Asked, *, ask: bool = True) -> _Plan:
         with self._database.hot_read() as connection:
-            commit = self._moment(connection, as_of)
-            deks = self._tenancies.all_deks(connection, list(spans), ask=ask) if mpxn else {}
-            if mpxn is not None:
-                for subject in spans:
-                    if subject not in deks:
-                        raise ErasedError
-                    self._tenancies.proves(connection, subject, deks[subject], mpxn)
-            runs = [
-                (subject, found)
-                for subject, window in spans.items()
-                for found in self._catalogue.runs_of(connection, subject, registers, window)
-            ]
-            return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
+            return self._resolved(connection, asked, ask=ask)
+
+    def _resolved(self, connection: Session, asked: _Asked, *, ask: bool = True) -> _Plan:
+        """Return what the connection's one moment says; a cold key is asked for if ``ask``."""
+        commit = self._moment(connection, asked.as_of)
+        deks: dict[bytes, dict[int, Dek]] = {}
+        if asked.mpxn is not None:
+            deks = self._tenancies.all_deks(connection, list(asked.spans), ask=ask)
+            for subject in asked.spans:
+                if subject not in deks:
+                    raise ErasedError
+                self._tenancies.proves(connection, subject, deks[subject], asked.mpxn)
+        runs = [
+            (subject, found)
+            for subject, window in asked.spans.items()
+            for found in self._catalogue.runs_of(connection, subject, asked.registers, window)
+        ]
+        return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
 
     def _moment(self, connection: Session, as_of: int | float | None) -> int:
         newest = self._catalogue.newest(connection)

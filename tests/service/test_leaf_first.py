@@ -174,6 +174,32 @@ def test_not_even_that_a_row_was_tampered_with_is_told_before_the_leaf(
     calling(asking)
 
 
+def test_what_goes_wrong_in_the_leafs_transaction_costs_no_leaf(
+    calling: Calling, world: Any, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look-up there is a first try: what it meets is told by the second, beside the leaf."""
+    looks: list[bool] = []
+    resolved = type(world.store.reads)._resolved
+
+    def failing(self: Any, connection: Any, asked: Any, *, ask: bool = True) -> Any:
+        looks.append(ask)
+        if len(looks) == 1:
+            raise RecursionError
+        return resolved(self, connection, asked, ask=ask)
+
+    monkeypatch.setattr(type(world.store.reads), "_resolved", failing)
+    disk.turns.set()
+
+    async def body(caller: Any) -> None:
+        asked = await ask(caller, create_app(world.store))
+        await asked.task
+        assert asked.status == 200
+        assert ENERGY in asked.said
+        assert len(looks) == 2
+
+    calling(body)
+
+
 def test_a_proof_sent_twice_while_the_disk_stands_still_is_answered_once(
     calling: Calling, world: Any, disk: Disk
 ) -> None:

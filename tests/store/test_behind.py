@@ -63,6 +63,23 @@ def test_a_statement_that_fails_leaves_nothing_and_the_next_writer_has_its_turn(
     database.close()
 
 
+def test_a_transaction_that_the_disk_undid_is_never_taken_for_committed(database: Database) -> None:
+    """SQLite may roll back by itself on an I/O error; the driver's own commit would say nothing."""
+
+    def work(connection: Session) -> bytes:
+        token = noting(b"a")(connection)
+        connection.connection.rollback()
+        return token
+
+    over = threading.Event()
+    with pytest.raises(CatalogueError):
+        database.hot_write_behind(work, over.set).result(5)
+    assert over.is_set()
+    assert noted(database) == []
+    assert database.hot_write_behind(noting(b"b"), over.set).result(5) == b"b"
+    database.close()
+
+
 def test_who_would_have_to_wait_is_told_so_at_once(database: Database) -> None:
     with database.write() as connection:
         connection.execute(insert(tables.once), {"token": b"a", "expires": 1.0})
