@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from store import access_commands, coverage, fact_commands, key_commands, policy_commands
+from store import (
+    access_commands,
+    coverage,
+    fact_commands,
+    key_commands,
+    life_commands,
+    policy_commands,
+)
 from store.asked import meter_points, say
 from store.errors import CommitConflictError
 from store.log_commands import log_app
@@ -27,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command("coverage")(coverage_)
     app.add_typer(log_app, name="log")
     key_commands.register(app)
+    life_commands.register(app)
     access_commands.register()
     fact_commands.register(app)
     policy_commands.register(app)

@@ -309,6 +309,31 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(work, *args, **kwargs))
 
+    def overwrite(self, *tables: Table) -> bool:
+        """Let go of the bytes of rows that were deleted from ``tables``.
+
+        SQLite: they were overwritten already (secure_delete), but for the write-ahead log, which is
+        emptied here. PostgreSQL: the tables are vacuumed.
+
+        Returns:
+            False where a reader stood in the way on SQLite: do it again later.
+        """
+        if not self.is_local:
+            names = ", ".join(
+                self._writer.dialect.identifier_preparer.format_table(t) for t in tables
+            )
+            alone = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+            with self._translated(), alone.connect() as connection:
+                connection.exec_driver_sql(f"VACUUM {names}")
+            return True
+        give_up = time.monotonic() + PATIENCE / 10
+        while True:
+            with self._translated(), self._bare() as bare:
+                busy, *_ = bare.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy or time.monotonic() > give_up:
+                return not busy
+            time.sleep(0.01)
+
     def close(self) -> None:
         """Let every connection go, once what goes on is done."""
         self._threads.shutdown()

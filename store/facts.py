@@ -15,6 +15,7 @@ from store import tables
 from store.consent_rules import ConsentRules
 from store.consents import ConsentRow, Consents, Evidence, Terms
 from store.database import Prepared
+from store.erasing import Erasing
 from store.errors import InputError
 from store.grounds import Choice, Grounds, Party, Tenancy
 from store.log import Entry, Kind, Log
@@ -45,6 +46,7 @@ class Facts:
         parties: Who may ask.
         registrations: Who supplies what.
         lives: What happens to consents.
+        erasing: Whose keys are destroyed.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Facts:
         self._log, self._clock, self._marks = log, clock, marks
         self.parties = Parties(database, log, marks, policy)
         self.registrations = Registrations(database, keys, log, marks, policy)
+        self.erasing = Erasing(database, keys, tenancies, log, clock)
         self.lives = Consents(database, keys, tenancies, log, clock, marks, policy, rules)
 
     # ---- parties -----------------------------------------------------------------------------
@@ -178,15 +181,9 @@ class Facts:
     def erase(self, mpxns: Sequence[Mpxn], basis: str) -> int:
         """Destroy the keys of every customer of these meter points, for good; returns how many.
 
-        The next request anywhere says ``erased``.
+        The next request anywhere says ``erased``; see `Erasing.erase`.
         """
-        erased = 0
-        for mpxn in mpxns:
-            with self._database.write() as connection:
-                self._keys.tags.settle(connection)
-                tag = self._keys.tag(mpxn, connection)
-                erased += self._tenancies.erase(connection, tag, self._clock.now(), basis)
-        return erased
+        return self.erasing.erase(mpxns, basis).customers
 
     # ---- what a decision rests on ------------------------------------------------------------
 

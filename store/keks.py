@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, update
 
 from store import envelope, tables
 from store.database import Prepared, insert_absent
@@ -119,6 +120,25 @@ class Keks:
             newest += 1
             insert_absent(connection, tables.keks, [self._row(newest, follows)])
         return newest
+
+    def destroyed(self, connection: Connection, epoch: int) -> None:
+        """State that the KEK of an epoch was destroyed: what it wrapped opens for nobody.
+
+        Raises:
+            InputError: It has not ended (``kek_in_use``), or a keeper that was given opens it still
+                (``kek_not_destroyed``).
+        """
+        k = tables.keks
+        row = connection.execute(select(k).where(k.c.epoch == epoch)).one_or_none()
+        if row is None or row.ended is None:
+            raise InputError("no KEK of this epoch has ended: rotate it first", code="kek_in_use")
+        context = self._context(epoch)
+        for keeper in self._keepers:
+            with suppress(KekError):
+                envelope.unbind(keeper.kek.unwrap(row.probe, context), context)
+                raise InputError("this KEK opens keys still", code="kek_not_destroyed")
+        here = update(k).where(k.c.epoch == epoch, k.c.destroyed.is_(None))
+        connection.execute(here.values(destroyed=self._clock.now()))
 
     def epochs(self) -> list[Epoch]:
         """Return every epoch, oldest first."""

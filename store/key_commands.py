@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from store import retention_rules
-from store.asked import meter_points, say
+from store.asked import meter_points, moment, say
 from store.errors import InputError
 from store.keys import Held
 from store.log import Entry, Kind
@@ -21,6 +21,7 @@ MpxnFile = Annotated[
 ]
 ROTATED = ("kek", "bucket", "dek", "lookup", "token-signing")
 _DAY = 86_400.0  # seconds
+_TOLD = 10  # log entries shown to people
 keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
 
 
@@ -140,15 +141,39 @@ _ROTATE = {
 }  # fmt: skip
 
 
+@keys_app.command("destroyed")
+def keys_destroyed(
+    epoch: Annotated[int, typer.Argument(help="Of a KEK that has ended: see `keys list`.")],
+) -> None:
+    """State that a KEK and all its copies are destroyed; backups under it open for nobody now."""
+    with open_store(Settings.from_environment()) as store:
+        store.rotation.destroyed(epoch)
+    say(f"the KEK of epoch {epoch} is stated as destroyed", None, as_json=False)
+
+
 @keys_app.command("erase")
 def keys_erase(
     mpxn_file: Annotated[Path, typer.Option(help="Meter points, one to a line.", dir_okay=False)],
     basis: Annotated[str, typer.Option(help="Who ordered it, on which basis; goes into the log.")],
+    tenancy: Annotated[
+        str | None, typer.Option(help="Only who lived there on this day; else everybody.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Destroy the keys of these meter points' customers, for good; the next request says so."""
     if not basis.strip():
         raise InputError("an erasure needs its basis", code="bad_argument")
+    on = None if tenancy is None else moment(tenancy)
     with open_store(Settings.from_environment()) as store:
-        erased = store.facts.erase(meter_points(None, mpxn_file), basis)
-    say(f"{erased} customers erased", {"erased": erased}, as_json=as_json)
+        done = store.facts.erasing.erase(meter_points(None, mpxn_file), basis, on)
+    entries = [entry.hex() for entry in done.entries]
+    text = f"{done.customers:,} customers erased, {done.details:,} log details with them"
+    text += "".join(f"\nlog entry {entry}" for entry in entries[:_TOLD])
+    text += f"\nand {len(entries) - _TOLD:,} more" if len(entries) > _TOLD else ""
+    if not done.clean:
+        text += "\nthe write-ahead log still holds what was deleted: `meterkeep retain` empties it"
+    said = {"erased": done.customers, "details": done.details, "entries": entries,
+            "clean": done.clean}  # fmt: skip
+    say(text, said, as_json=as_json)
+    if not done.clean:
+        raise typer.Exit(1)

@@ -12,14 +12,15 @@ command. An erased customer stands nowhere in it: whoever has no key any more is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, delete, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from store import tables
 from store.database import Hot, Prepared, portions
+from store.log import Kind
 from store.log_rows import Noted, noted, place_of, subjects_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Leaf = tuple[int, int, bytes, str | None]  # shard, position, leaf, detail; None: erased
 HOUR = 3_600_000  # milliseconds
 _TOGETHER = 500  # places asked for in one statement
+_NAMES_SOME = '"subject'  # as canonical JSON writes it
 
 
 class LogIndex:
@@ -52,22 +54,62 @@ class LogIndex:
             ]
         put(connection, found, alive)
 
-    def forget(self, connection: Connection, subject: bytes) -> int:
-        """Take an erased customer out, in the transaction that erases; returns how many details.
+    def forget(self, connection: Connection, *subjects: bytes) -> int:
+        """Take erased customers out, in the transaction that erases; returns how many details.
 
         Called after the customer's keys are deleted there: what is numbered meanwhile waits for it.
         An entry that names other customers too, who are not erased, keeps its detail until the last
-        of them is: it is their record of who read their data. The leaf stays in any case.
+        of them is: it is their record of who read their data. The leaf stays in any case. Entries
+        that are not in the tree yet are left: see `forget_waiting`.
         """
-        erased = _forget_waiting(connection, subject)
-        t = tables.log_subjects.c
-        query = select(t.place).where(t.subject == subject).order_by(t.place)
+        t, erased = tables.log_subjects.c, 0
+        query = select(t.place).where(t.subject.in_(subjects)).distinct().order_by(t.place)
         places = connection.execute(query).scalars().all()
-        connection.execute(delete(tables.log_subjects).where(t.subject == subject))
+        connection.execute(delete(tables.log_subjects).where(t.subject.in_(subjects)))
         for some in portions(places, _TOGETHER):
             shared = connection.execute(select(t.place).where(t.place.in_(some))).scalars()
             erased += _erase(connection, set(some) - set(shared))
         return erased
+
+    def waiting(self, connection: Session, subjects: Collection[bytes]) -> list[bytes]:
+        """Return the entries about ``subjects`` alone whose leaves are not in the tree yet.
+
+        Every leaf that waits is looked at.
+        """
+        doomed = []
+        for entry, text in _WAITING.rows(connection, names=f"%{_NAMES_SOME}%"):
+            named = subjects_of(text)
+            if named and all(one in subjects for one in named):
+                doomed.append(entry)
+        return doomed
+
+    def forget_waiting(self, connection: Session, entries: Collection[bytes]) -> None:
+        """Erase the details of entries that `waiting` gave."""
+        _ERASE.run(connection, [{"gone": entry} for entry in entries])
+
+    def count_before(self, connection: Connection, at: float) -> int:
+        """Return how many details of answers and refusals before ``at`` there are."""
+        return int(
+            connection.execute(
+                select(func.count()).select_from(_told_before(at).subquery())
+            ).scalar_one()
+        )
+
+    def forget_before(self, connection: Connection, at: float, most: int) -> int:
+        """Erase at most ``most`` details of answers and refusals before ``at``; returns how many.
+
+        What states a fact keeps its detail: the fact counts by it.
+        """
+        rows = list(connection.execute(_told_before(at).limit(most)).scalars())
+        s = tables.log_subjects
+        connection.execute(delete(s).where(s.c.place.in_(rows)))
+        return _erase(connection, set(rows))
+
+
+def _told_before(at: float) -> Any:
+    e = tables.log_entries.c
+    old = (e.at < int(at * 1000), e.kind.in_((Kind.INTENT, Kind.OUTCOME, Kind.DENIED)))
+    return select(e.place).join(tables.details, tables.details.c.entry == e.entry).where(*old)
 
 
 def put(
@@ -136,24 +178,6 @@ def living(
     return frozenset(found)
 
 
-def _forget_waiting(connection: Connection, subject: bytes) -> int:
-    """Erase details that are about ``subject`` alone, of leaves that are not in the tree yet."""
-    leaves, details = tables.leaves.c, tables.details.c
-    query = (
-        select(details.entry, details.detail)
-        .join(tables.leaves, leaves.entry == details.entry)
-        .where(leaves.position.is_(None), details.detail.contains(subject.hex()))
-    )
-    doomed = [
-        {"gone": entry}
-        for entry, text in connection.execute(query).all()
-        if subjects_of(text) == (subject,)
-    ]
-    if doomed:
-        _ERASE.run(connection, doomed)
-    return len(doomed)
-
-
 def _erase(connection: Connection, places: set[int]) -> int:
     """Delete the details of entries, and what the index has of them."""
     if not places:
@@ -200,6 +224,11 @@ _SUBJECT = _absent(tables.log_subjects)
 _CONSENT = _absent(tables.log_consents)
 _HOURS = _widened()
 _ERASE = Prepared(delete(tables.details).where(tables.details.c.entry == bindparam("gone")))
+_WAITING = Prepared(
+    select(tables.details.c.entry, tables.details.c.detail)
+    .join(tables.leaves, tables.leaves.c.entry == tables.details.c.entry)
+    .where(tables.leaves.c.position.is_(None), tables.details.c.detail.like(bindparam("names")))
+)
 _HAS_KEY = Prepared(
     select(tables.deks.c.number).where(tables.deks.c.subject == bindparam("subject")).limit(1)
 )

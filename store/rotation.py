@@ -85,6 +85,13 @@ class Rotation:
             raise
         return Rotated(epoch, done)
 
+    def destroyed(self, epoch: int) -> None:
+        """State that the KEK of an epoch was destroyed; see `Keks.destroyed`."""
+        with self._database.write() as connection:
+            self._keks.destroyed(connection, epoch)
+            detail = {"epoch": epoch}
+            self._log.append(connection, Entry(Kind.KEY, "keys destroyed", detail=detail))
+
     def _rewrap(self, job: jobs.Job, epoch: int, kind: str) -> int:
         table, place = _WRAPPED[kind]
         columns = [table.c[name] for name in place]

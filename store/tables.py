@@ -171,6 +171,17 @@ tenancies = Table(  # one customer at one meter point; it ends where the next be
     Column("entry", LargeBinary, nullable=False),
 )
 
+erasures = Table(  # what was erased, until it is erased everywhere
+    "erasures",
+    metadata,
+    Column("entry", LargeBinary, primary_key=True),  # the leaf that says so
+    Column("at", Float, nullable=False),
+    Column("customers", Integer, nullable=False),
+    Column("kek", Integer, nullable=False),  # the newest epoch: a backup of then is under it
+    Column("everywhere", LargeBinary),  # the leaf that says so; NULL: a backup may open it still
+    Index(None, "everywhere", "at"),
+)
+
 rejected = Table(  # refused lines, sealed, a few hundred to a row
     "rejected",
     metadata,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, null, select, update
 
 from store import envelope, tables
 from store.database import MOST_ROWS, Prepared, insert_absent, portions
@@ -21,6 +21,7 @@ from store.errors import CommitConflictError, InputError, TamperedError
 from store.grounds import Tenancy, chain
 from store.keys import Dek, Keys, bucket_of
 from store.log import Entry, Kind, Log
+from store.log_index import LogIndex
 from store.marks import PROOF, TOGETHER, Marks, proven
 from store.reads import Mpxn
 
@@ -50,11 +51,29 @@ class Census:
     deks: Mapping[bytes, Dek] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What one transaction of an erasure destroyed.
+
+    Attributes:
+        subjects: Whose keys.
+        entries: The log entries that say so, one to at most 64 customers.
+        counts: How many customers each of them is about.
+        details: How many log details went.
+    """
+
+    subjects: tuple[bytes, ...] = field(repr=False)
+    entries: tuple[bytes, ...]
+    counts: tuple[int, ...]
+    details: int
+
+
 class Tenancies:
     """Creates and resolves subjects."""
 
     def __init__(self, database: Database, keys: Keys, log: Log, marks: Marks) -> None:
         self._database, self._keys, self._log, self._marks = database, keys, log, marks
+        self._index = LogIndex()
 
     @staticmethod
     def of(connection: Session, tag: bytes) -> tuple[Tenancy, ...]:
@@ -212,28 +231,54 @@ class Tenancies:
             done.append(subject)
         return done
 
-    def erase(self, connection: Connection, tag: bytes, at: float, basis: str) -> int:
-        """Destroy the keys of every tenancy of a meter point; return how many it destroyed."""
-        t = tables.tenancies
-        every = _PROVEN.rows(connection, tag=tag)
-        live = [row for row in every if row[PROOF + 1] is not None]
-        subjects = [row[PROOF + 1] for row in live]
-        # What was written by hand is erased too, and not stated anew: it goes on granting nothing.
-        true = [row[PROOF] for row in live
-                if self._marks.holds("tenancy", (tag, *row[PROOF:-1]), row[-1], row)]  # fmt: skip
-        facts = [self.mark(tag, start, None) for start in true]
-        ended = [self.mark(tag, *row[PROOF:-1]) for row in live if row[PROOF] in true]
-        detail = {"basis": basis, "facts": facts, "ended": ended}
-        stated = Entry(Kind.ERASE, "keys erase", detail=detail)
-        [leaf] = self._log.append(connection, stated)
-        moved = self._move(connection)
+    def erase(
+        self,
+        connection: Connection,
+        tags: Sequence[bytes],
+        at: float,
+        basis: str,
+        on: int | None = None,
+    ) -> Destroyed:
+        """Destroy the keys of the customers of meter points, in the caller's transaction.
+
+        Args:
+            connection: The transaction.
+            tags: At most some hundred meter points.
+            at: Seconds since 1970.
+            basis: Who ordered it, on which basis; for the log.
+            on: Only who lived there at this half-hour; None for every customer there was.
+        """
+        moved, t = self._move(connection), tables.tenancies
+        rows = connection.execute(_PROVEN_OF.where(t.c.tag.in_(tags))).all()
+        live = [row for row in map(tuple, rows) if row[PROOF + 2] is not None]
+        if on is not None:
+            there = {row[PROOF:-1][:2] for row in map(tuple, rows) if row[PROOF + 1] <= on}
+            last = {tag: max(start for of, start in there if of == tag) for tag, _ in there}
+            live = [row for row in live if last.get(row[PROOF]) == row[PROOF + 1]]
+        subjects = [row[PROOF + 2] for row in live]
+        entries, counts = [], []
+        for some in portions(live, TOGETHER):
+            # What was written by hand is erased too, and not stated anew: it grants nothing still.
+            true = [row for row in some
+                    if self._marks.holds("tenancy", row[PROOF:-1], row[-1], row)]  # fmt: skip
+            detail = {
+                "basis": basis,
+                "facts": [self.mark(row[PROOF], row[PROOF + 1], None) for row in true],
+                "ended": [self.mark(*row[PROOF:-1]) for row in true],
+            }
+            [leaf] = self._log.append(connection, Entry(Kind.ERASE, "keys erase", detail=detail))
+            entries.append(leaf)
+            counts.append(len(some))
+            proof = {id(row): leaf for row in true}
+            _TOMBSTONE.run(connection, [
+                {"t": row[PROOF], "s": row[PROOF + 1], "at": at, "moved_": moved,
+                 "leaf": proof.get(id(row), row[-1])}
+                for row in some
+            ])  # fmt: skip
         connection.execute(delete(tables.deks).where(tables.deks.c.subject.in_(subjects)))
         connection.execute(delete(tables.rejected).where(tables.rejected.c.subject.in_(subjects)))
-        gone = {"subject": None, "mpxn": None, "erased": at, "moved": moved}
-        here = update(t).where(t.c.tag == tag, t.c.subject.is_not(None))
-        connection.execute(here.where(t.c.start.in_(true)).values(gone | {"entry": leaf}))
-        connection.execute(here.values(gone))
-        return len(live)
+        details = self._index.forget(connection, *subjects)
+        return Destroyed(tuple(subjects), tuple(entries), tuple(counts), details)
 
     def adopt(self, connection: Connection) -> None:
         """State anew what an older program stated, in the caller's transaction."""
@@ -359,3 +404,14 @@ _DEKS = Prepared(
     select(_d.number, _d.generation, _d.wrapped, _d.check).where(_d.subject == bindparam("subject"))
 )
 _MPXN = Prepared(select(_t.mpxn).where(_t.subject == bindparam("subject")))
+_PROVEN_OF = proven(tables.tenancies, _t.tag, _t.start, _t.subject, _t.entry).order_by(
+    _t.tag, _t.start
+)
+_TOMBSTONE = Prepared(
+    update(tables.tenancies)
+    .where(_t.tag == bindparam("t"), _t.start == bindparam("s"))
+    .values(
+        subject=null(), mpxn=null(), erased=bindparam("at"), moved=bindparam("moved_"),
+        entry=bindparam("leaf"),
+    )
+)  # fmt: skip

@@ -1,0 +1,115 @@
+"""Erasure: keys destroyed for good, some customers to a transaction, with a proof in the log.
+
+1  one transaction for at most 128 meter points   DEKs, sealed meter points, refused lines and log
+                                                  details go, tombstones stay; its leaf
+2  details of leaves that wait for the tree       looked at once, after the last
+3  the database's own remains                     SQLite: its write-ahead log is emptied
+
+From the end of 1 the next request on every worker says ``erased``. A run that died is run again:
+who is erased stays so, the others follow. Backups are another matter: see `retention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select
+
+from store import tables
+from store.database import MOST_ROWS, portions
+from store.log_index import LogIndex
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from store.database import Database
+    from store.keys import Keys
+    from store.log import Log
+    from store.ports import Clock
+    from store.reads import Mpxn
+    from store.tenancies import Destroyed, Tenancies
+
+TOGETHER = 128  # meter points of one transaction: some 500 rows
+REMAINS = (tables.deks, tables.tenancies, tables.rejected, tables.details, tables.log_subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure did.
+
+    Attributes:
+        customers: Whose keys are gone.
+        entries: The log entries that prove it.
+        details: Log details that went with them.
+        clean: Whether the database's own remains are gone too: see `Database.overwrite`.
+    """
+
+    customers: int
+    entries: tuple[bytes, ...]
+    details: int
+    clean: bool
+
+
+@dataclass(slots=True)
+class _Counted:
+    entries: list[bytes] = field(default_factory=list)
+    subjects: set[bytes] = field(default_factory=set)
+    details: int = 0
+
+
+class Erasing:
+    """Destroys the keys of customers."""
+
+    def __init__(
+        self, database: Database, keys: Keys, tenancies: Tenancies, log: Log, clock: Clock
+    ) -> None:
+        self._database, self._keys, self._tenancies = database, keys, tenancies
+        self._log, self._clock, self._index = log, clock, LogIndex()
+
+    def erase(self, mpxns: Sequence[Mpxn], basis: str, on: int | None = None) -> Erased:
+        """Destroy the keys of the customers of ``mpxns``.
+
+        Args:
+            mpxns: Meter points; an unknown one is no error.
+            basis: Who ordered it, on which basis; goes into the log.
+            on: Only who lived there at this half-hour; None for every customer there was.
+
+        Raises:
+            CatalogueError: The database failed; what was erased before stays erased. Run it again.
+        """
+        counted = _Counted()
+        for some in portions(dict.fromkeys(mpxns), TOGETHER):
+            with self._database.write() as connection:
+                self._keys.tags.settle(connection)
+                tags = [self._keys.tag(mpxn, connection) for mpxn in some]
+                done = self._tenancies.erase(connection, tags, self._clock.now(), basis, on)
+                self._remember(connection, done)
+            counted.entries += done.entries
+            counted.subjects.update(done.subjects)
+            counted.details += done.details
+        counted.details += self._forget_waiting(counted.subjects)
+        clean = self._database.overwrite(*REMAINS)
+        return Erased(len(counted.subjects), tuple(counted.entries), counted.details, clean)
+
+    def _forget_waiting(self, subjects: set[bytes]) -> int:
+        """Let details go whose leaves wait for the tree; later ones go when they get there."""
+        if not subjects:
+            return 0
+        with self._database.hot_read() as snapshot:
+            entries = self._index.waiting(snapshot, subjects)
+        for some in portions(entries, MOST_ROWS):
+            with self._database.hot_write() as session:
+                self._index.forget_waiting(session, some)
+        return len(entries)
+
+    def _remember(self, connection: Connection, done: Destroyed) -> None:
+        """Note the erasure, for the day on which it holds in every backup."""
+        if not done.entries:
+            return
+        epoch = connection.execute(select(func.max(tables.keks.c.epoch))).scalar() or 1
+        connection.execute(insert(tables.erasures), [
+            {"entry": entry, "at": self._clock.now(), "kek": epoch, "customers": count}
+            for entry, count in zip(done.entries, done.counts, strict=True)
+        ])  # fmt: skip
