@@ -11,7 +11,20 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import answer, busy, calls, ingest, log, opening, peers, rate, report, scale, size
+from bench import (
+    answer,
+    busy,
+    calls,
+    ingest,
+    log,
+    opening,
+    peers,
+    rate,
+    report,
+    scale,
+    search,
+    size,
+)
 from bench.figures import Figure, Skipped
 from bench.plan import FULL, QUICK, Plan
 
@@ -26,6 +39,7 @@ MEASURES: dict[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
     "scale": scale.measure,
     "rate": rate.measure,
     "log": log.measure,
+    "search": search.measure,
     "busy": busy.measure,
 }
 VAR = Path("var")  # of the working directory: a real disk, where /tmp may be memory
