@@ -361,8 +361,14 @@ class Catalogue:
                 found[place_name(register, month)] = rows_digest(sorted(runs)).hex()
         return found
 
-    def revert(self, connection: Connection, number: int, entry: bytes) -> int:
-        """Leave commit ``number`` out of every later answer. Returns the commit that says so.
+    def revert(self, connection: Connection, number: int, by: int, entry: bytes) -> None:
+        """Leave commit ``number`` out of every later answer.
+
+        Args:
+            connection: The caller's transaction.
+            number: Which commit.
+            by: The commit that says so; see `next_commit`.
+            entry: Its log entry.
 
         Raises:
             InputError: There is no such commit of reads, or it is left out already.
@@ -373,11 +379,9 @@ class Catalogue:
             raise InputError("there is no commit of reads with this number", code="unknown_commit")
         if connection.execute(select(r.c.by).where(r.c.commit == number)).scalar() is not None:
             raise InputError("this commit is left out already", code="already_reverted")
-        by = self.next_commit(connection)
         connection.execute(insert(r), {"commit": number, "by": by})
         row = {"number": by, "at": self._clock.now(), "days": 0, "reads": 0, "entry": entry}
         connection.execute(insert(c), row)
-        return by
 
 
 def _runs_of() -> Select[tuple[str, int, int, bytes]]:

@@ -125,6 +125,7 @@ class LogError(StoreError):
     """The access log cannot be kept up, so nothing is answered.
 
     ``log_behind``: an entry has waited for its checkpoint for too long; it recovers by itself.
+    ``log_forked``: a witness has seen another history of this log.
     ``log_rolled_back``: the database is older than the log's own checkpoint.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from store.asked import say
 from store.copies import Copy, copies_in
 from store.errors import CommitConflictError, InputError, ProofError
+from store.holding import trees
 from store.notes import Checkpoint, Verifier, split_note
 from store.promises import Promise
 from store.proof_files import ProofFile
 from store.report import as_json, lines, status_of
 from store.seeking import Found, entry_at, entry_called, prove
-from store.verdicts import NO_KEY, Status, Trust
+from store.verdicts import NO_KEY, Status, Trust, Verdict
 from store.verifying import verify_all
 from store.wiring import Settings, open_store
 
@@ -62,6 +63,9 @@ def log_verify(
     leaf: Annotated[
         Path | None, typer.Option("--leaf", help="The entry, where the proof does not hold it.")
     ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Hold this machine's store to the log too.")
+    ] = False,
     json_: AsJson = False,
 ) -> None:
     """Check a log by its public key alone: 0 consistent, 1 tampered, 2 could not tell."""
@@ -71,10 +75,13 @@ def log_verify(
         return
     kept = [read(path) for path in since or []]
     promises = [Promise.parse(one) for one in promise or []]
-    with _progress() as told:
+    copies = copies_of(copy)
+    with progress("entries") as told:
         found = verify_all(
-            copies_of(copy), trust, entries=not hashes, kept=kept, promises=promises, progress=told
+            copies, trust, entries=not hashes, kept=kept, promises=promises, progress=told
         )
+    if store and status_of(found) is not Status.TAMPERED:
+        found.append(_held(copies, found))
     say("\n".join(lines(found)), as_json(found), as_json=json_)
     if status_of(found) is not Status.CONSISTENT:
         raise typer.Exit(status_of(found))
@@ -120,6 +127,14 @@ def log_sequence(json_: AsJson = False) -> None:
     found = Checkpoint.parse(text)
     said = {"origin": found.origin, "size": found.size, "root": found.root.hex()}
     say(f"{found.size:,} entries in {found.origin}", said, as_json=json_)
+
+
+def _held(copies: Mapping[int, Copy], found: Sequence[Verdict]) -> Verdict:
+    """Hold this machine's store to a log that was found sound."""
+    if any(one.walked.entries != one.size for one in found):
+        raise InputError("a store is held to all entries of its log", code="no_log")
+    with open_store(Settings.from_environment()) as store:
+        return store.holding.check(list(trees(copies, found)))
 
 
 def verifier_keys(given: list[str]) -> list[Verifier]:
@@ -194,12 +209,12 @@ def _verify_proof(path: Path, leaf: Path | None, trust: Trust, *, json_: bool) -
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Draw how far a walk is, on a terminal alone."""
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw how many of ``what`` are done, on a terminal alone."""
     console = Console(stderr=True)
-    columns = TextColumn("entries"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("entries", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, every: bar.update(task, completed=done, total=every)

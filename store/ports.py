@@ -5,7 +5,7 @@ Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS); the KE
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -101,14 +101,15 @@ class Clock(Protocol):
 class Witnesses(Protocol):
     """Others who sign a checkpoint before it counts, so that nobody is shown another history."""
 
-    def cosign(self, old_size: int, note: bytes, proof: Sequence[bytes]) -> list[str]:
+    def cosign(self, note: bytes, prove: Callable[[int], Sequence[bytes]]) -> list[str]:
         """Return the signature lines of those who signed, each with its line break.
 
         Args:
-            old_size: Leaves of the checkpoint before.
             note: The signed checkpoint.
-            proof: That it extends the one before; empty where that had no leaves.
+            prove: Returns the proof that it goes on from an older size, at least 1: each witness
+                knows its own.
 
         Raises:
+            LogError: A witness has seen another history (``log_forked``).
             StoreError: Fewer signed than the policy needs; the checkpoint is not published.
         """

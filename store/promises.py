@@ -64,8 +64,7 @@ class Promise:
     @property
     def text(self) -> str:
         """The header's value."""
-        data = self.at.to_bytes(TIME_SIZE, "big") + self.leaf + self.signature
-        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+        return written(self.at, self.leaf, self.signature)
 
     @property
     def year(self) -> int:
@@ -88,3 +87,9 @@ def promised(origin: str, entry: bytes, leaf: bytes, at: int) -> bytes:
     """Return the bytes that a promise signs; ``at`` is ms since 1970."""
     when = at.to_bytes(TIME_SIZE, "big")
     return fields(b"meterkeep promise v1", origin.encode(), entry, leaf, when)
+
+
+def written(at: int, leaf: bytes, signature: bytes) -> str:
+    """Return a promise as the header of an answer tells it."""
+    data = at.to_bytes(TIME_SIZE, "big") + leaf + signature
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

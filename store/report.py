@@ -29,10 +29,12 @@ def lines(verdicts: Sequence[Verdict]) -> list[str]:
     """Return what people read; the first line of each log says how it stands."""
     told: list[str] = []
     for one in verdicts:
-        if one.origin:
+        if one.root:
             told.append(
                 f"{one.origin}: {one.size:,} entries, root {one.root[:16]}: {_WORDS[one.status]}"
             )
+        elif one.origin:
+            told.append(f"{one.origin}: {_WORDS[one.status]}")
         walked = one.walked
         if walked.first is not None and walked.last is not None:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(walked.kinds.items()))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,13 +25,21 @@ from urllib.parse import urlsplit
 
 from store.database import MOST_ROWS
 from store.edge import Edge
-from store.errors import CommitConflictError, LogError, ObjectError, ProofError, TamperedError
+from store.errors import (
+    CommitConflictError,
+    LogError,
+    ObjectError,
+    ProofError,
+    StoreError,
+    TamperedError,
+)
 from store.log import Entry, Kind
 from store.merkle import consistency_proof, leaf_hash
 from store.notes import Checkpoint, Signer, open_note, sign_note
 from store.places import Lease, Standing
 from store.shelf import Shelf
 from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Hashes, Tile, due, encode_bundle
+from store.verdicts import follows
 
 if TYPE_CHECKING:
     from store.log import Log
@@ -55,6 +63,18 @@ def origin_of(url: str, shard: int) -> str:
 def year_of(now: float) -> int:
     """Return the UTC year of a time, seconds since 1970."""
     return datetime.fromtimestamp(now, UTC).year
+
+
+class NotHere:
+    """The witnesses of a process that asks none, of a log that needs theirs; see `Witnesses`."""
+
+    def cosign(self, note: bytes, prove: Callable[[int], Sequence[bytes]]) -> list[str]:  # noqa: ARG002
+        """Publish nothing."""
+        raise StoreError(
+            "the log's witnesses are asked by `meterkeep serve`: let it run, and what was written "
+            "is brought into the tree",
+            code="log_unwitnessed",
+        )
 
 
 @dataclass(slots=True)
@@ -207,11 +227,16 @@ class Sequencer:
         note = sign_note(text, [self._signer(state.origin)])
         if self._witnesses is None:
             return note
-        old, proof = state.edge.size, list[bytes]()
-        if old:
-            kept = Hashes(edge.size, lambda tile: files.get(tile) or state.shelf.tile(tile))
-            proof = consistency_proof(old, edge.size, kept)
-        return note + "".join(self._witnesses.cosign(old, note, proof)).encode()
+        kept = Hashes(edge.size, lambda tile: files.get(tile) or state.shelf.tile(tile))
+        try:
+            lines = self._witnesses.cosign(
+                note, lambda old: consistency_proof(old, edge.size, kept)
+            )
+        except LogError:
+            # Who was taken over meanwhile is behind, and a witness may well have seen more.
+            with self._places.held(state.lease):
+                raise
+        return note + "".join(lines).encode()
 
     def _clear(self, state: _State, old: int) -> None:
         """Remove the partial tiles that have become full, and forget their sizes."""
@@ -306,10 +331,12 @@ class Sequencer:
         """Begin ``year``; its first leaf holds the last checkpoint of the year before."""
         self._newest(year)
         origin, shelf = origin_of(self._url, year), Shelf(self._objects, year)
+        # In the action too: an outsider, who has no details, sees that the years follow each other.
+        action = follows(before.shard, before.edge.size, before.edge.root())
         detail = {"shard": before.shard, "checkpoint": (before.note or b"").decode()}
         with self._places.held(before.lease) as connection:
             self._places.begin(connection, year, origin)
-            [entry] = self._log.append(connection, Entry(Kind.OPERATE, "log shard", detail=detail))
+            [entry] = self._log.append(connection, Entry(Kind.OPERATE, action, detail=detail))
             row = self._places.entry(connection, entry)
             self._places.place(connection, year, 0, [row])
         return _State(before.lease, year, origin, 1, Edge(), None, shelf)

@@ -2,26 +2,23 @@
 
 Everything here reads. What is told of an entry is held to the checkpoint that it is told with.
 
-    promise   base64url of: at (8 BE, ms since 1970) | leaf hash (32) | Ed25519 signature (64)
-    signed    fields("meterkeep promise v1", origin, entry (16), leaf hash (32), at (8))
-
 A promise is given with each answer, before its entry stands in any tree: whoever keeps it can prove
-that an entry was taken away. Its origin is that of the year in which it was given.
+that an entry was taken away.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from store.envelope import fields
 from store.errors import InputError
 from store.merkle import inclusion_proof, leaf_hash
 from store.notes import Checkpoint, Signer, split_note
 from store.places import Standing
+from store.promises import promised, written
+from store.proof_files import ProofFile
 from store.sequencer import origin_of, year_of
 from store.shelf import Shelf
 from store.tiles import Hashes, Tile, parse_path
@@ -115,22 +112,16 @@ class Tree:
         """
         proof, note = self.proof(shard, position)
         [leaf] = self._places.leaves(shard, position, position + 1)
-        lines = [
-            "c2sp.org/tlog-proof@v1",
-            f"extra {_base64(leaf)}",
-            f"index {position}",
-            *map(_base64, proof),
-        ]
-        return "".join(f"{line}\n" for line in lines).encode() + b"\n" + note
+        return ProofFile(position, tuple(proof), note, leaf).encode()
 
     def promise(self, entry: EntryId) -> str:
         """Return the signed promise that ``entry``, just written, will stand in the tree."""
         if self._promising is None:
             self._promising = Signer("promise", self._seed())
         now, hashed = self._clock.now(), leaf_hash(entry.leaf)
-        origin, at = origin_of(self._url, year_of(now)), int(now * 1000).to_bytes(8, "big")
+        origin, at = origin_of(self._url, year_of(now)), int(now * 1000)
         signature = self._promising.sign_bytes(promised(origin, entry, hashed, at))
-        return base64.urlsafe_b64encode(at + hashed + signature).rstrip(b"=").decode()
+        return written(at, hashed, signature)
 
     def _standing(self, shard: int | None) -> Standing:
         found = self._places.standing(shard)
@@ -146,15 +137,6 @@ def _placed(row: Sequence[Any] | None) -> tuple[int, int, str] | None:
     if position is None:
         raise InputError("the entry stands under no checkpoint yet", code="not_yet")
     return shard, position, str(orjson.loads(bytes(leaf)[1:])["party"])
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def promised(origin: str, entry: bytes, hashed: bytes, at: bytes) -> bytes:
-    """Return the bytes that a promise signs."""
-    return fields(b"meterkeep promise v1", origin.encode(), entry, hashed, at)
 
 
 def _is_within(tile: Tile, size: int) -> bool:

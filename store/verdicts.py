@@ -92,6 +92,14 @@ class Verdict:
         return Status.UNKNOWN if self.unknown or self.walked.missing else Status.CONSISTENT
 
 
+def follows(shard: int, size: int, root: bytes) -> str:
+    """Return the action of the first leaf of a year: which log it goes on from.
+
+    ``log shard YEAR SIZE ROOT``, of the root the first 16 bytes in hex.
+    """
+    return f"log shard {shard} {size} {root[:16].hex()}"
+
+
 def opened(note: bytes, trust: Trust) -> tuple[Checkpoint, list[str]]:
     """Return the checkpoint of a note that its log signed, and the names of trusted cosigners.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from store.copies import CHECKPOINT, Copy, needed
 from store.errors import ObjectError, ProofError
@@ -18,7 +19,7 @@ from store.merkle import EMPTY_ROOT, consistency_proof, verify_consistency
 from store.notes import Checkpoint
 from store.promises import LATE, Promise
 from store.tiles import Hashes
-from store.verdicts import NO_KEY, Trust, Verdict, log_of, opened
+from store.verdicts import NO_KEY, Trust, Verdict, follows, log_of, opened
 from store.walking import Finding, Walk
 
 
@@ -59,7 +60,8 @@ def verify(
         done[0] += more
         progress(done[0], size)
 
-    verdict.walked = Walk(copy, size, entries=entries, wanted=wanted, progress=tell).run()
+    walk = Walk(copy, size, root=checkpoint.root, entries=entries, wanted=wanted, progress=tell)
+    verdict.walked = walk.run()
     walked = verdict.walked
     if walked.root is not None and walked.root != checkpoint.root:
         verdict.findings.append(
@@ -102,6 +104,8 @@ def verify_all(
         verify(copy, trust, entries=entries, kept=older, wanted=wanted, progress=progress)
         for copy in copies.values()
     ]
+    for before, one in pairwise(found):
+        _follows(before, one)
     origins = {one.origin for one in found}
     last.unknown += [
         f"{one.origin}, of which a checkpoint was kept, is not in this copy"
@@ -110,6 +114,20 @@ def verify_all(
     ]
     _held(promises, trust, found, last)
     return [*found, last]
+
+
+def _follows(before: Verdict, verdict: Verdict) -> None:
+    """See that a year's log begins with the last checkpoint of the year before."""
+    if not before.root or not verdict.root or verdict.walked.begins is None:
+        return  # what is missing is told already
+    year, begins = int(before.origin.rpartition("/")[2]), verdict.walked.begins
+    if begins == follows(year, before.size, bytes.fromhex(before.root)):
+        verdict.remarks.append(f"goes on from {before.origin}")
+    elif begins.startswith("log shard ") and not begins.startswith(f"log shard {year} "):
+        verdict.unknown.append("goes on from a year that is not in this copy")
+    else:
+        where = f"entry 0 of {verdict.origin}"
+        verdict.findings.append(Finding(where, f"does not go on from {before.origin}"))
 
 
 def _opened(notes: Iterable[bytes], trust: Trust, verdict: Verdict) -> Iterator[Checkpoint]:

@@ -54,6 +54,7 @@ class Walked:
         first: The earliest time that an entry states, ms since 1970; None without entries.
         last: The latest.
         found: Index of each leaf hash that was looked for.
+        begins: The action of the first entry; None where it was not seen.
     """
 
     root: bytes | None = None
@@ -65,6 +66,7 @@ class Walked:
     first: int | None = None
     last: int | None = None
     found: dict[bytes, int] = field(default_factory=dict)
+    begins: str | None = None
 
     def note(self, where: str, what: str) -> None:
         """Note a finding."""
@@ -80,6 +82,7 @@ class Walk:
         copy: Its files.
         size: Number of leaves, as its checkpoint says.
         entries: False where the copy has tiles of hashes alone: then leaves are not seen.
+        root: As its checkpoint says; tells which of two is right where the last files differ.
         wanted: Leaf hashes to look for.
         progress: Is told of each bundle how many entries it has.
     """
@@ -89,13 +92,15 @@ class Walk:
         copy: Copy,
         size: int,
         *,
+        root: bytes | None = None,
         entries: bool = True,
         wanted: Collection[bytes] = (),
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._copy, self._size, self._entries = copy, size, entries
+        self._copy, self._size, self._entries, self._told = copy, size, entries, root
         self._wanted, self._progress = frozenset(wanted), progress
         self._rows: list[list[bytes]] = [[] for _ in range(LEVEL_LIMIT)]
+        self._disputed: list[tuple[int, int, list[bytes], list[bytes]]] = []
         self._done = Walked()
 
     def run(self) -> Walked:
@@ -109,6 +114,7 @@ class Walk:
                 if self._rows[level]:
                     index = self._size >> TILE_HEIGHT * (level + 1)
                     self._held(level, index, self._rows[level])
+            self._settle()
             self._done.root = self._root()
         except MissingError as missing:
             self._done.missing.append(str(missing))
@@ -149,6 +155,8 @@ class Walk:
             if version != VERSION:
                 done.note(f"entry {first + at}", "is no leaf of this log")
                 continue
+            if first + at == 0:
+                done.begins = str(said.get("action"))
             done.kinds[kind] += 1
             done.first = time if done.first is None else min(time, done.first)
             done.last = time if done.last is None else max(time, done.last)
@@ -184,11 +192,33 @@ class Walk:
         if len(kept) != tile.width * len(hashes[0]):
             self._done.note(tile.path, "has another length than its name says")
             return hashes
+        if len(hashes) < TILE_WIDTH:  # no level above says which is right, and the root may
+            self._disputed.append((level, index, list(hashes), stored))
+            return hashes
         believes_tile = self._is_known_above(level, index, stored)
+        self._tell_all(level, index, hashes, stored, believes_tile=believes_tile)
+        return stored if believes_tile else hashes
+
+    def _settle(self) -> None:
+        """Believe the last tiles, of each level, where they lead to the root that was signed."""
+        if not self._disputed:
+            return
+        rows = [list(row) for row in self._rows]
+        for level, _, _, stored in self._disputed:
+            self._rows[level] = stored
+        believes_tile = self._root() == self._told
+        if not believes_tile:
+            self._rows = rows
+        for level, index, hashes, stored in self._disputed:
+            self._tell_all(level, index, hashes, stored, believes_tile=believes_tile)
+
+    def _tell_all(
+        self, level: int, index: int, hashes: Sequence[bytes], stored: Sequence[bytes], *,
+        believes_tile: bool,
+    ) -> None:  # fmt: skip
         for at, (made, held) in enumerate(zip(hashes, stored, strict=True)):
             if made != held:
                 self._tell(level, index, at, believes_tile=believes_tile)
-        return stored if believes_tile else hashes
 
     def _tell(self, level: int, index: int, at: int, *, believes_tile: bool) -> None:
         place, width = index * TILE_WIDTH + at, width_at(level, index, self._size)
@@ -200,9 +230,7 @@ class Walk:
             self._done.note(tile, f"hash {at} is not that of what lies below it")
 
     def _is_known_above(self, level: int, index: int, stored: Sequence[bytes]) -> bool:
-        """Tell whether the level above vouches for a tile that the row below it does not make."""
-        if len(stored) < TILE_WIDTH:
-            return False
+        """Tell whether the level above vouches for a full tile that the row below does not make."""
         above = index // TILE_WIDTH
         tile = Tile(level + 1, above, width_at(level + 1, above, self._size))
         kept = hashes_in(self._copy, tile)

@@ -20,6 +20,7 @@ from store.database import Database, insert_absent
 from store.errors import InputError, KekError, MeterkeepError, NotInitialisedError
 from store.export_book import Book
 from store.facts import Facts
+from store.holding import Holding
 from store.keks import Keeper, Keks
 from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
@@ -36,7 +37,7 @@ from store.readstore import ReadStore
 from store.renaming import Renaming
 from store.resealing import Resealing
 from store.rotation import Rotation
-from store.sequencer import Sequencer
+from store.sequencer import NotHere, Sequencer
 from store.tenancies import Tenancies
 from store.tree import Tree
 from store.writestore import WriteStore
@@ -57,6 +58,7 @@ class Settings:
         policies: A folder that holds another policy set; None for the installed one.
         issuers: A TOML file of the other issuers whose tokens count; None for none.
         dask: The Dask scheduler that jobs go to; None for processes of this machine.
+        witnesses: A TOML file of who cosigns the log's checkpoints; None for nobody.
         proxies: Networks of the proxies whose word about a caller's certificate counts.
     """
 
@@ -71,6 +73,7 @@ class Settings:
     kek_next: str | None = None
     pin_file: Path | None = None
     dask: str | None = None
+    witnesses: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -78,7 +81,7 @@ class Settings:
         env = os.environ if environment is None else environment
         policies = env.get("METERKEEP_POLICIES")
         home = Path(env.get("METERKEEP_HOME") or "./var/store").absolute()
-        issuers = env.get("METERKEEP_ISSUERS")
+        issuers, witnesses = env.get("METERKEEP_ISSUERS"), env.get("METERKEEP_WITNESSES")
         pin_file = env.get("METERKEEP_PKCS11_PIN_FILE")
         return cls(
             home,
@@ -92,6 +95,7 @@ class Settings:
             env.get("METERKEEP_KEK_NEXT") or None,
             Path(pin_file).absolute() if pin_file else None,
             env.get("METERKEEP_DASK") or None,
+            Path(witnesses).absolute() if witnesses else None,
         )
 
 
@@ -192,6 +196,11 @@ class Store:
         return self._need.tree
 
     @property
+    def holding(self) -> Holding:
+        """Holds the store to its log."""
+        return self._need.holding
+
+    @property
     def _need(self) -> Keyed:
         if self._keyed is None:
             raise KekError("this process was opened without any key")
@@ -217,6 +226,7 @@ class Keyed:
     pace: Pace
     tree: Tree
     tenancies: Tenancies
+    holding: Holding
 
 
 def initialise(settings: Settings) -> None:
@@ -284,7 +294,8 @@ def open_store(
         keeper: Another KEK keeper than the settings name.
         kept: Another keeper of objects than the settings name.
         lease: Seconds that a batch of this process may take until its commit.
-        witnesses: Who must cosign the log's checkpoints.
+        witnesses: Who must cosign the log's checkpoints; where the settings name some and none is
+            given here, this process publishes no checkpoint.
 
     What a process with keys wrote into the log is brought into the tree when it closes the store,
     unless another is at it.
@@ -325,6 +336,8 @@ def open_store(
             moving = Moving(database, catalogue, facts, reads, writes, log)
             places, url = Places(database, clock, index=LogIndex()), settings.public_url
             seed = partial(keys.secret, sequencer.SECRET)
+            if witnesses is None and settings.witnesses is not None:
+                witnesses = NotHere()
             passes = Sequencer(places, kept, log, seed, clock, url, witnesses=witnesses)
             keyed = Keyed(
                 keys, facts, writes, reads, quarantine, moving, keks,
@@ -338,6 +351,7 @@ def open_store(
                 Pace(passes, database, log, clock),
                 Tree(places, kept, seed, clock, url),
                 tenancies,
+                Holding(database, catalogue, kept, bound),
             )  # fmt: skip
         compaction = Compaction(database, catalogue, kept, log, clock)
         exports = Book(database, log, clock)
@@ -346,7 +360,7 @@ def open_store(
             keyed,
         )  # fmt: skip
         log.close()
-        if keyed is not None and log.written:
+        if keyed is not None and log.written and not isinstance(witnesses, NotHere):
             _bring_in(keyed.sequencer)
     finally:
         log.close()

@@ -139,9 +139,11 @@ class WriteStore:
     def revert(self, number: int) -> int:
         """Leave a commit out of every later answer; deletes nothing. Returns the new commit."""
         with self._database.write() as connection:
-            entry = Entry(Kind.REVERT, "ingest revert", detail={"commit": number})
+            by = self._catalogue.next_commit(connection)
+            entry = Entry(Kind.REVERT, "ingest revert", detail={"commit": number, "by": by})
             [leaf] = self._log.append(connection, entry)
-            return self._catalogue.revert(connection, number, leaf)
+            self._catalogue.revert(connection, number, by, leaf)
+        return by
 
     # ---- steps -------------------------------------------------------------------------------
 

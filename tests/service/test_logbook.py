@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from store.errors import InputError, ObjectError, ProofError
 from store.merkle import leaf_hash, verify_inclusion
 from store.notes import Checkpoint, Verifier, open_note
 from store.pace import EVERY, MOST_WAIT
+from store.promises import Promise
 from store.tiles import decode_bundle
-from store.tree import promised
 from tests.service.conftest import Party
 
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]
@@ -52,14 +53,13 @@ async def key_of(caller: Any) -> Verifier:
 
 def check_promise(answer: httpx.Response, key: Verifier) -> bytes:
     """Hold the promise of an answer to the log's key; returns the leaf hash."""
-    entry = bytes.fromhex(answer.headers["meterkeep-log-entry"])
-    told = answer.headers["meterkeep-log-promise"]
-    body = base64.urlsafe_b64decode(told + "=" * (-len(told) % 4))
-    at, hashed, signature = body[:8], body[8:40], body[40:]
-    key.check_bytes(promised(key.name, entry, hashed, at), signature)
+    headers = answer.headers
+    told = f"{headers['meterkeep-log-entry']}:{headers['meterkeep-log-promise']}"
+    promise = Promise.parse(told)
+    promise.check(key)
     with pytest.raises(ProofError):
-        key.check_bytes(promised(key.name, bytes(16), hashed, at), signature)
-    return hashed
+        replace(promise, entry=bytes(16)).check(key)
+    return promise.leaf
 
 
 async def asked(caller: Any, handle: str) -> httpx.Response:

@@ -15,7 +15,7 @@ from store import tables
 from store.errors import InputError, LogError, MeterkeepError, ObjectError, TamperedError
 from store.log import Entry, Kind
 from store.merkle import leaf_hash, root_of, verify_inclusion
-from store.notes import Checkpoint, Verifier, open_note
+from store.notes import Checkpoint, Verifier, open_note, split_note
 from store.places import LEASE
 from store.tiles import Hashes, Tile, decode_bundle, width_at
 from store.wiring import Settings, Store
@@ -158,7 +158,9 @@ def test_a_new_year_begins_with_the_last_checkpoint_of_the_old(world: World) -> 
     found, leaves = read(world.store, YEAR + 1)
     assert found.size == 6
     first = orjson.loads(leaves[0][1:])
-    assert (first["kind"], first["action"]) == ("operate", "log shard")
+    past = Checkpoint.parse(split_note(old)[0])
+    goes_on = f"log shard {YEAR} {past.size} {past.root.hex()[:32]}"
+    assert (first["kind"], first["action"]) == ("operate", goes_on)
     with world.store.database.read() as connection:
         d = tables.details.c
         query = select(d.detail).where(d.entry == bytes.fromhex(first["entry"]))

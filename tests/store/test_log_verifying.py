@@ -17,12 +17,12 @@ from typer.testing import CliRunner, Result
 import meterkeep
 from store.copies import copies_in
 from store.errors import InputError
-from store.notes import Signer
+from store.notes import Checkpoint, Signer, split_note
 from store.promises import Promise, promised
 from store.proof_files import ProofFile
 from store.report import status_of
 from store.tiles import decode_bundle, encode_bundle
-from store.verdicts import Status, Trust, Verdict
+from store.verdicts import Status, Trust, Verdict, follows
 from store.verifying import verify_all
 from tests.copies import BEGIN, LOG, WITNESS, YEAR, Book, leaf_of
 
@@ -104,16 +104,44 @@ def test_tiles_of_hashes_alone_are_checked_and_it_is_said(copy: Path) -> None:
     assert status(copy, entries=False) is Status.TAMPERED
 
 
-def test_years_are_checked_by_one_key(book: Book, tmp_path: Path) -> None:
-    for year in (2025, 2026):
-        Book(book.leaves[:300], replace(LOG, name=f"log.example/v1/log/{year}")).write(
-            tmp_path / str(year)
-        )
+def years(book: Book, folder: Path, action: str | None = None) -> Path:
+    """Write the logs of two years, the later one beginning with ``action``."""
+    older = Book(book.leaves[:300], replace(LOG, name=LOG.name.replace("2026", "2025")))
+    older.write(folder / "2025")
+    root = Checkpoint.parse(split_note(older.checkpoint())[0]).root
+    action = follows(2025, 300, root) if action is None else action
+    Book([leaf_of(0, action=action), *book.leaves[1:300]]).write(folder / "2026")
+    return folder
+
+
+def test_years_are_checked_by_one_key_and_follow_each_other(book: Book, tmp_path: Path) -> None:
+    years(book, tmp_path)
     (tmp_path / "2027").mkdir()  # not begun
     found = check(tmp_path)
     assert [one.status for one in found] == [Status.CONSISTENT] * 3
+    assert found[1].remarks == ["goes on from log.example/v1/log/2025"]
     flipped(tmp_path / "2025/tile/0/000", 3)
     assert [one.status for one in check(tmp_path)][:2] == [Status.TAMPERED, Status.CONSISTENT]
+
+
+@pytest.mark.parametrize(("action", "expected"), [
+    ("read 4.8.1", Status.TAMPERED),
+    (follows(2025, 299, bytes(32)), Status.TAMPERED),
+    (follows(2025, 300, bytes(32)), Status.TAMPERED),
+    (follows(2024, 300, bytes(32)), Status.UNKNOWN),
+])  # fmt: skip
+def test_a_year_that_goes_on_from_another_history_is_found(
+    book: Book, tmp_path: Path, action: str, expected: Status
+) -> None:
+    assert status(years(book, tmp_path, action)) is expected
+
+
+def test_entries_taken_off_the_end_of_a_past_year_are_missed(book: Book, tmp_path: Path) -> None:
+    years(book, tmp_path)
+    shorter = Book(book.leaves[:299], replace(LOG, name=LOG.name.replace("2026", "2025")))
+    shutil.rmtree(tmp_path / "2025")
+    shorter.write(tmp_path / "2025")
+    assert "does not go on from log.example/v1/log/2025" in told(tmp_path)
 
 
 # ---- attacks on files ----------------------------------------------------------------------------
@@ -176,6 +204,22 @@ def test_a_changed_entry_is_found_and_named(
     assert status(copy) is Status.TAMPERED
     assert where in told(copy)
     assert "tile/0/001" not in told(copy).replace(BUNDLE, "")  # the tile is not blamed
+
+
+def test_of_the_last_entries_too_it_is_said_which_is_wrong(copy: Path) -> None:
+    """No level stands above a partial tile: there the signed root tells."""
+    entries, hashes = copy / "tile/entries/003.p/232", copy / "tile/0/003.p/232"
+    whole = entries.read_bytes()
+    leaves = decode_bundle(whole)
+    entries.write_bytes(encode_bundle([leaf_of(1), *leaves[1:]]))
+    assert (
+        told(copy) == f"entry 768: {entries.relative_to(copy)} does not hold what the tree holds;"
+    )
+    entries.write_bytes(whole)
+    flipped(hashes, 8 * 32 * 5)
+    assert told(copy) == "tile/0/003.p/232: hash 5 is not that of what lies below it;"
+    entries.write_bytes(encode_bundle([leaf_of(1), *leaves[1:]]))
+    assert "checkpoint: its root" in told(copy)
 
 
 def test_a_changed_tile_is_blamed_and_its_entries_are_not(copy: Path) -> None:

@@ -1,0 +1,170 @@
+"""The log replayed: what must stand in the store now, if nothing was taken away, added or put back.
+
+Fed with every leaf and its detail in the order of the tree. Pure: it asks nobody. What it comes to
+is held against the tables and files by `holding`.
+
+    facts      marks that were stated, less those that ended                 see `marks`
+    rows       the digest of what each commit put into each register and month   see `runs`
+    files      names and index digests: what commits put, less what compactions took
+    commits    numbers without a gap, and which of them are left out again
+    grants     each rests on facts that the log held before it
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from store.log import Kind
+from store.walking import MOST_FINDINGS, Finding
+
+STALE = 60_000  # ms for which an answer under way may rest on a fact that has just ended
+_NEVER_ERASED = {Kind.FACT, Kind.INGEST, Kind.REVERT, Kind.COMPACT}
+_FILE = re.compile(r"register=(?P<register>\w+)/month=(?P<month>[0-9-]+)/")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commit as its leaf states it; of a revert ``batch`` is None."""
+
+    number: int
+    entry: str
+    at: int
+    batch: int | None = None
+    days: int = 0
+    reads: int = 0
+    leaves_out: int | None = None
+
+
+@dataclass(slots=True)
+class Replay:
+    """What the log comes to.
+
+    Attributes:
+        facts: How often each mark stands.
+        rows: Digest of the rows of a batch in a place, by both.
+        files: Index digest of each live file, by name.
+        resealed: The digest that a subject's rows had before they got a new key, by batch, place,
+            subject and the digest that they have since.
+        commits: Each commit, by number.
+        unnamed: Batches whose leaves do not name their rows: an older program wrote them.
+        grants: Answers that were checked.
+        erased: Entries without their detail.
+        erasures: Entries that state an erasure.
+        findings: What the log says that cannot be, the first MOST_FINDINGS.
+        wrong: How many.
+    """
+
+    facts: Counter[str] = field(default_factory=Counter)
+    rows: dict[tuple[int, str], str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    resealed: dict[tuple[int, str, str, str], str] = field(default_factory=dict, repr=False)
+    commits: dict[int, Committed] = field(default_factory=dict)
+    unnamed: set[int] = field(default_factory=set)
+    grants: int = 0
+    erased: int = 0
+    erasures: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    wrong: int = 0
+    _stated: dict[str, tuple[str, ...]] = field(default_factory=dict)  # marks of each entry
+    _ended: dict[str, int] = field(default_factory=dict)  # when a mark ended, ms since 1970
+
+    def note(self, where: str, what: str) -> None:
+        """Note a finding."""
+        self.wrong += 1
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(Finding(where, what))
+
+    def feed(self, where: str, leaf: Mapping[str, Any], detail: Mapping[str, Any] | None) -> None:
+        """Take the next entry in.
+
+        Args:
+            where: Its year and index.
+            leaf: What it says.
+            detail: What stands beside it; None where that was erased.
+        """
+        kind = leaf["kind"]
+        if kind == Kind.ERASE:
+            self.erasures += 1
+        if detail is None:
+            self.erased += 1
+            if kind in _NEVER_ERASED:
+                self.note(f"entry {where}", f"its detail is gone, and no erasure takes a {kind}'s")
+            return
+        try:
+            self._take(where, kind, leaf, detail)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self.note(f"entry {where}", "its detail is not understood")
+
+    def _take(
+        self, where: str, kind: str, leaf: Mapping[str, Any], detail: Mapping[str, Any]
+    ) -> None:
+        if "facts" in detail:
+            self._state(leaf, detail)
+        if kind == Kind.INGEST:
+            self._commit(leaf, detail)
+        elif kind == Kind.REVERT:
+            number = detail["by"] if "by" in detail else len(self.commits) + 1
+            revert = Committed(number, leaf["entry"], leaf["at"], leaves_out=detail["commit"])
+            self._add(revert)
+        elif "inputs" in detail and "outputs" in detail:
+            self._compact(where, detail)
+        elif kind == Kind.INTENT and leaf["decision"] == "allow" and "rests_on" in detail:
+            self._answer(where, leaf, detail)
+
+    def _state(self, leaf: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
+        facts, ended = detail["facts"], detail.get("ended", [])
+        self.facts.update(facts)
+        self.facts.subtract(ended)
+        # Of a consent's two the first is the consent; the event beside it never ends.
+        self._stated[leaf["entry"]] = tuple(facts[:1] if "consent" in detail else facts)
+        for mark in ended:
+            self._ended[mark] = leaf["at"]
+
+    def _commit(self, leaf: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
+        batch, days, reads = detail["batch"], detail["days"], detail["reads"]
+        self._add(Committed(detail["commit"], leaf["entry"], leaf["at"], batch, days, reads))
+        self.files.update(file.split(" ") for file in detail["files"])
+        if "rows" in detail:
+            self.rows.update(((batch, place), digest) for place, digest in detail["rows"].items())
+        elif detail["files"]:
+            self.unnamed.add(batch)
+
+    def _add(self, commit: Committed) -> None:
+        if commit.number in self.commits:
+            self.note(f"commit {commit.number}", "two entries state it")
+        self.commits[commit.number] = commit
+
+    def _compact(self, where: str, detail: Mapping[str, Any]) -> None:
+        for file in detail["inputs"]:
+            name, digest = file.split(" ")
+            if self.files.pop(name, None) != digest:
+                self.note(f"entry {where}", f"takes in {name}, which was not there as it says")
+        self.files.update(file.split(" ") for file in detail["outputs"])
+        if detail.get("resealed"):
+            place = _place(detail["outputs"][0])
+            for subject, batch, _, was, now in detail["resealed"]:
+                self.resealed[batch, place, subject, now] = was
+
+    def _answer(self, where: str, leaf: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
+        self.grants += 1
+        if not detail["rests_on"]:
+            self.note(f"entry {where}", "an answer that rests on nothing")
+        for ground in detail["rests_on"]:
+            marks = self._stated.get(ground["entry"])
+            if marks is None:
+                self.note(f"entry {where}", "rests on a fact that the log did not hold before it")
+                continue
+            ends = [self._ended.get(mark) for mark in marks]
+            if marks and all(end is not None and end < leaf["at"] - STALE for end in ends):
+                self.note(f"entry {where}", "rests on a fact that had ended before it")
+
+
+def _place(name: str) -> str:
+    match = _FILE.match(name)
+    if match is None:
+        raise ValueError
+    return f"{match['register']} {match['month']}"

@@ -1,0 +1,147 @@
+"""What stands in the store now, named as the log names it: facts by marks, rows by digests.
+
+Rows are hashed out of the files themselves, by whoever checks; nothing that a compaction said of
+its own work is believed. No key is needed for rows; marks need the one that binds facts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from sqlalchemy import select
+
+from store import lake, tables
+from store.envelope import BOX_SIZE, run_digest
+from store.errors import ObjectError, TamperedError
+from store.runs import RUN_SIZE, RUNS_PER_PAGE, Run, place_name, rows_digest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.engine import Connection
+
+    from store.catalogue import Catalogue, LiveFile
+    from store.marks import Marks
+    from store.ports import Objects
+
+
+def _all_but_entry(table: Table) -> tuple[str, ...]:
+    return tuple(str(column.name) for column in table.c if column.name != "entry")
+
+
+KINDS: Final[dict[str, tuple[Table, tuple[str, ...]]]] = {
+    "party": (tables.parties, ("code", "name", "roles")),
+    "key": (tables.client_keys, ("party", "kid", "jwk")),
+    "tenancy": (tables.tenancies, ("tag", "start", "subject")),
+    "registration": (
+        tables.registrations, ("tag", "party", "role", "premises", "start", "end"),
+    ),
+    "consent": (tables.consents, _all_but_entry(tables.consents)),
+    "consent event": (tables.consent_events, _all_but_entry(tables.consent_events)),
+    "choice": (tables.supply_choices, ("tag", "party", "granularity", "choice", "at")),
+}  # fmt: skip
+"""Each kind of fact: its table, and the columns that its mark is made of."""
+
+
+def facts(connection: Connection, marks: Marks) -> tuple[Counter[str], dict[str, str]]:
+    """Return how often the mark of each fact stands, and of which kind each mark is."""
+    found: Counter[str] = Counter()
+    kinds: dict[str, str] = {}
+    for kind, (table, columns) in KINDS.items():
+        query = select(*(table.c[name] for name in columns))
+        for row in connection.execution_options(yield_per=1_000).execute(query):
+            mark = marks.of(kind, tuple(row))
+            found[mark] += 1
+            kinds[mark] = kind
+    return found, kinds
+
+
+@dataclass(slots=True)
+class Place:
+    """The rows of one register and month.
+
+    Attributes:
+        name: ``active_import 2025-07``.
+        rows: The digest of each batch's rows; see `runs.rows_digest`.
+        counted: How many rows there are.
+        faults: Files that are not what the catalogue says, each with what is wrong.
+    """
+
+    name: str
+    rows: dict[int, str] = field(default_factory=dict)
+    counted: int = 0
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+
+Before = Callable[[int, str, bytes, bytes], bytes]
+"""Of batch, place, subject and digest of rows: the digest that they were committed with."""
+
+
+def places(
+    connection: Connection, catalogue: Catalogue, objects: Objects, before: Before
+) -> Iterator[Place]:
+    """Yield what the live files hold, by register and month. Every file is read whole."""
+    files: dict[tuple[int, int], list[LiveFile]] = defaultdict(list)
+    for file in catalogue.live(connection):
+        files[file.register, file.month].append(file)
+    for (register, month), some in files.items():
+        place = Place(place_name(register, month))
+        yield _place(place, some, connection, catalogue, objects, before)
+
+
+def _place(
+    place: Place,
+    files: list[LiveFile],
+    connection: Connection,
+    catalogue: Catalogue,
+    objects: Objects,
+    before: Before,
+) -> Place:
+    entries: dict[int, list[bytes]] = defaultdict(list)
+    for file in files:
+        try:
+            _described(place, file, connection)
+            runs, body = catalogue.index_of(connection, file), objects.get(file.name)
+            _range(file, runs, body)
+            for run in runs:
+                for batch, rows, digest in _batches(body, run):
+                    was = before(batch, place.name, run.subject, digest)
+                    entries[batch].append(Run(run.subject, 0, rows, was).encode())
+                place.counted += run.rows
+        except (TamperedError, ObjectError) as error:
+            place.faults.append((file.name, str(error)))
+    place.rows = {batch: rows_digest(sorted(some)).hex() for batch, some in entries.items()}
+    return place
+
+
+def _batches(body: bytes, run: Run) -> Iterator[tuple[int, int, bytes]]:
+    """Yield each batch among one subject's rows, how many are its, and their digest."""
+    boxes = body[run.offset : run.offset + run.rows * BOX_SIZE]
+    if len(boxes) != run.rows * BOX_SIZE or run_digest(boxes) != run.digest:
+        raise TamperedError("run", "its rows are not those that its index names")
+    rows = np.frombuffer(boxes, lake.BOX)
+    for batch in np.unique(rows["batch"]).tolist():
+        mine = rows[rows["batch"] == batch].tobytes()
+        yield batch, len(mine) // BOX_SIZE, run_digest(mine)
+
+
+def _described(place: Place, file: LiveFile, connection: Connection) -> None:
+    """See that an answer finds the file and every page of its index where it looks for them."""
+    register, month = place.name.split(" ")
+    if not file.name.startswith(f"register={register}/month={month}/L{file.level}-"):
+        raise TamperedError("index", "it is another register's, month's or level's")
+    r = tables.runs.c
+    query = select(r.first, r.page).where(r.file == file.id)
+    for first, page in connection.execute(query):
+        if bytes(page[:16]) != bytes(first) or len(page) > RUN_SIZE * RUNS_PER_PAGE:
+            raise TamperedError("index", "a page of its index stands where nobody looks for it")
+
+
+def _range(file: LiveFile, runs: list[Run], body: bytes) -> None:
+    told = (file.low, file.high, file.rows, file.size)
+    held = (runs[0].subject, runs[-1].subject, sum(run.rows for run in runs), len(body))
+    if told != held or sorted(run.subject for run in runs) != [run.subject for run in runs]:
+        raise TamperedError("index", "its subjects, rows or size are not those that are told of it")

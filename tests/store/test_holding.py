@@ -1,0 +1,378 @@
+"""What is answered from now is what was acknowledged: the store held to its log, and attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from store import lake, tables
+from store.catalogue import FileState
+from store.copies import copies_in
+from store.facts import Supply
+from store.holding import trees
+from store.log import Entry, Kind
+from store.notes import Verifier
+from store.reads import Window
+from store.verdicts import Status, Trust, Verdict
+from store.verifying import verify_all
+from tests.store.test_standing_facts import lived
+from tests.world import DAY, World, days_of, mpan, several, window_of
+
+HOME, OTHER = mpan(1), mpan(2)
+
+
+def held(world: World) -> Verdict:
+    """Bring the log into its tree, verify that, and hold the store to it."""
+    world.store.sequencer.run()
+    copies = copies_in(Path(world.store.settings.objects) / "log")
+    keys = [Verifier.parse(key) for key in world.store.tree.vkeys()]
+    verdicts = verify_all(copies, Trust(keys))
+    assert [one.status for one in verdicts] == [Status.CONSISTENT] * len(verdicts)
+    return world.store.holding.check(list(trees(copies, verdicts)))
+
+
+def wrong(world: World) -> str:
+    verdict = held(world)
+    assert verdict.status is Status.TAMPERED
+    return " ".join(f"{one.where}: {one.what};" for one in verdict.every)
+
+
+def by_hand(world: World, *statements: Any) -> None:
+    with world.store.database.write() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def kept(home: World) -> World:
+    """Return a store with commits, a revert, a compaction, facts of each kind, answers."""
+    lived(home)
+    meters = [days_of(mpan(number), (DAY, [1]), (DAY + 31, [2])) for number in range(1, 9)]
+    home.keep(*meters)
+    wrong_one = home.keep(several(*meters)).number
+    home.store.writes.revert(wrong_one)
+    home.allow(HOME)
+    home.compact(most_meters=3)
+    home.keep(days_of(HOME, (DAY, [7])))
+    assert home.reads(HOME, window_of(DAY))[0] == 7
+    return home
+
+
+def test_a_store_that_nobody_touched_is_what_its_log_says(kept: World) -> None:
+    verdict = held(kept)
+    assert verdict.every == []
+    assert verdict.status is Status.CONSISTENT
+    told = "\n".join(verdict.remarks)
+    assert "1 answers rest on facts" in told
+    assert "34 rows stand" in told
+
+
+def test_what_is_newer_than_the_checkpoint_counts_too(kept: World) -> None:
+    held(kept)
+    copies = copies_in(Path(kept.store.settings.objects) / "log")
+    keys = [Verifier.parse(key) for key in kept.store.tree.vkeys()]
+    verdicts = verify_all(copies, Trust(keys))
+    kept.keep(days_of(OTHER, (DAY, [9])))
+    kept.allow(OTHER)
+    verdict = kept.store.holding.check(list(trees(copies, verdicts)))
+    assert verdict.every == []
+    assert "entries are newer than the checkpoint" in verdict.remarks[-1]
+
+
+def live_file(world: World, level: int) -> Any:
+    f = tables.files.c
+    with world.store.database.read() as connection:
+        query = select(tables.files).where(f.state == FileState.LIVE, f.level == level)
+        return connection.execute(query.order_by(f.id)).mappings().first()
+
+
+# ---- files and rows ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_dropped_file_is_missed(kept: World, level: int) -> None:
+    file = live_file(kept, level)
+    f = tables.files
+    by_hand(kept, update(f).where(f.c.id == file["id"]).values(state=FileState.DEAD))
+    told = wrong(kept)
+    assert f"{file['name']}: the log states it, and it is not live" in told
+    assert "are gone" in told or "not those that were committed" in told
+
+
+def test_a_compacted_file_put_back_beside_its_successor_is_found(kept: World) -> None:
+    f = tables.files.c
+    dead = select(f.name).where(f.state == FileState.DEAD).order_by(f.id)
+    with kept.store.database.read() as connection:
+        name = connection.execute(dead).scalars().first()
+    by_hand(kept, update(tables.files).where(f.name == name).values(state=FileState.LIVE))
+    assert f"{name}: is live, and the log does not state it" in wrong(kept)
+
+
+def test_an_older_page_of_a_run_index_is_found(kept: World) -> None:
+    """The newest rows vanish, older genuine ones are answered: only the log can tell."""
+    file = live_file(kept, 0)
+    r = tables.runs
+    with kept.store.database.read() as connection:
+        page = connection.execute(select(r.c.page).where(r.c.file == file["id"])).scalar_one()
+    by_hand(kept, update(r).where(r.c.file == file["id"]).values(page=bytes(page)[:16] + bytes(24)))
+    assert f"{file['name']}: " in wrong(kept)
+
+
+def test_a_page_that_stands_where_nobody_looks_is_found(kept: World) -> None:
+    file = live_file(kept, 1)
+    r = tables.runs
+    by_hand(kept, update(r).where(r.c.file == file["id"]).values(first=b"\xff" * 16))
+    assert "stands where nobody looks" in wrong(kept)
+
+
+@pytest.mark.parametrize("change", [
+    {"low": b"\xff" * 16}, {"high": bytes(16)}, {"rows": 1}, {"register": 2}, {"month": 1},
+], ids=lambda change: next(iter(change)))  # fmt: skip
+def test_a_file_that_is_told_to_hold_less_is_found(kept: World, change: dict[str, Any]) -> None:
+    file = live_file(kept, 1)
+    by_hand(kept, update(tables.files).where(tables.files.c.id == file["id"]).values(change))
+    assert f"{file['name']}: " in wrong(kept)
+
+
+def test_a_changed_object_is_found(kept: World) -> None:
+    file = live_file(kept, 1)
+    with kept.store.database.read() as connection:
+        [one] = [f for f in kept.store.catalogue.live(connection) if f.id == file["id"]]
+        run = kept.store.catalogue.index_of(connection, one)[-1]
+    body = bytearray(kept.steal(file["name"]))
+    body[run.offset + 145] ^= 1
+    kept.forge(file["name"], bytes(body))
+    assert "its rows are not those that its index names" in wrong(kept)
+    kept.store.objects.delete(file["name"])
+    assert f"{file['name']}: an object cannot be read" in wrong(kept)
+
+
+def test_a_compaction_that_loses_a_row_is_found(
+    home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes a sound file with sound digests and says so in the log; the commits say more."""
+    meters = [days_of(mpan(number), (DAY, [1]), (DAY + 1, [2])) for number in range(1, 4)]
+    home.keep(several(*meters))
+    home.keep(days_of(HOME, (DAY + 2, [3])))
+    build = lake.build
+
+    def losing(register: Any, month: int, level: int, batch: int, rows: Any) -> Any:
+        counts = [rows.counts[0] - 1, *rows.counts[1:]]
+        whole = build(register, month, level, batch, rows)
+        less = build(register, month, level, batch,
+                     lake.Sealed(rows.subjects, counts, rows.boxes[146:]))  # fmt: skip
+        object.__setattr__(less, "rows", whole.rows)
+        return less
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake, "build", losing)
+        home.compact()
+    by_hand(home, update(tables.files).where(tables.files.c.level == 1).values(rows=6))
+    told = wrong(home)
+    assert "rows of batch" in told
+    assert "not those that were committed" in told
+
+
+def test_a_compaction_that_puts_another_row_in_is_found(
+    home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.keep(several(*[days_of(mpan(number), (DAY, [1])) for number in range(1, 4)]))
+    build = lake.build
+
+    def swapping(register: Any, month: int, level: int, batch: int, rows: Any) -> Any:
+        boxes = bytearray(rows.boxes)
+        boxes[140] ^= 1  # of the first row's ciphertext
+        return build(register, month, level, batch,
+                     lake.Sealed(rows.subjects, rows.counts, bytes(boxes)))  # fmt: skip
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake, "build", swapping)
+        home.compact()
+    assert "not those that were committed" in wrong(home)
+
+
+# ---- commits -------------------------------------------------------------------------------------
+
+CHANGES: list[tuple[str, Callable[[], list[Any]]]] = [
+    ("revert taken away", lambda: [delete(tables.reverts)]),
+    ("revert added", lambda: [insert(tables.reverts).values({"commit": 1, "by": 4})]),
+    ("revert moved", lambda: [update(tables.reverts).values(by=5)]),
+    ("order changed", lambda: [
+        update(tables.commits).where(tables.commits.c.number == 1).values(number=99),
+        update(tables.commits).where(tables.commits.c.number == 2).values(number=1),
+        update(tables.commits).where(tables.commits.c.number == 99).values(number=2),
+    ]),
+    ("commit taken away", lambda: [delete(tables.commits).where(tables.commits.c.number == 5)]),
+    ("newest hidden", lambda: [update(tables.head).values(commit=4)]),
+    ("time moved", lambda: [
+        update(tables.commits).where(tables.commits.c.number == 1).values(at=0.0),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [c for _, c in CHANGES], ids=[n for n, _ in CHANGES])
+def test_commits_and_reverts_are_those_of_the_log(
+    kept: World, change: Callable[[], list[Any]]
+) -> None:
+    by_hand(kept, *change())
+    assert "commit" in wrong(kept) or "reverts" in wrong(kept)
+
+
+# ---- facts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [
+    tables.supply_choices, tables.tenancies, tables.registrations, tables.consents,
+    tables.consent_events, tables.parties, tables.client_keys,
+], ids=lambda table: str(table.name))  # fmt: skip
+def test_a_fact_that_was_taken_away_is_missed(kept: World, table: Any) -> None:
+    with kept.store.database.read() as connection:
+        row = connection.execute(select(table)).mappings().first()
+    keys = list(table.primary_key.columns)
+    mine = [column == row[column.name] for column in keys]
+    by_hand(kept, delete(table).where(*mine))
+    assert "1 that the log states are gone" in wrong(kept)
+
+
+def test_a_fact_and_its_leaf_taken_away_together_are_missed(kept: World) -> None:
+    with kept.store.database.read() as connection:
+        entry = connection.execute(select(tables.supply_choices.c.entry)).scalar_one()
+    held(kept)
+    by_hand(
+        kept,
+        delete(tables.supply_choices),
+        delete(tables.leaves).where(tables.leaves.c.entry == entry),
+        delete(tables.details).where(tables.details.c.entry == entry),
+    )
+    told = wrong(kept)
+    assert "the database has not what the tree has" in told
+    assert "no erasure takes a fact's" in told
+
+
+def test_an_older_row_that_is_put_back_is_found(kept: World) -> None:
+    """A consent that was withdrawn is granted again, with its event taken away."""
+    t, e = tables.consents, tables.consent_events
+    identity = kept.allow(OTHER)
+    with kept.store.database.read() as connection:
+        before = connection.execute(select(t).where(t.c.id == identity)).mappings().one()
+    kept.store.facts.withdraw_consent(identity)
+    assert held(kept).every == []
+    by_hand(
+        kept,
+        update(t).where(t.c.id == identity).values(dict(before)),
+        delete(e).where(e.c.consent == identity, e.c.version == 2),
+    )
+    told = wrong(kept)
+    assert "consent: a row stands that the log ended" in told
+    assert "2 that the log states are gone or were changed" in told
+
+
+def test_an_earlier_end_of_a_registration_that_is_undone_is_found(kept: World) -> None:
+    facts, supplier = kept.store.facts, kept.party("supplier", "IS")
+    facts.add_registrations([Supply(HOME, supplier, "IS", "domestic", Window(0, 1 << 40))])
+    t = tables.registrations
+    mine = t.c.party == supplier
+    with kept.store.database.read() as connection:
+        before = connection.execute(select(t).where(mine)).mappings().one()
+    facts.add_registrations([Supply(HOME, supplier, "IS", "domestic", Window(0, 100))])
+    by_hand(kept, update(t).where(mine).values(dict(before)))
+    assert "registration: a row stands that the log ended" in wrong(kept)
+
+
+def test_a_key_destroyed_without_an_erasure_is_missed(kept: World) -> None:
+    by_hand(kept, delete(tables.deks))
+    assert "customers have no key" in wrong(kept)
+
+
+# ---- answers and details -------------------------------------------------------------------------
+
+
+def say(world: World, entry: str, **more: Any) -> None:
+    detail = {"rests_on": [{"entry": entry, "basis": "consent", "reference": "c", "subject": ""}]}
+    with world.store.database.write() as connection:
+        told = Entry(Kind.INTENT, "read 4.8.1", "p_1", "allow", detail=detail | more)
+        world.store.log.append(connection, told)
+
+
+def test_an_answer_that_rests_on_what_the_log_did_not_hold_is_found(kept: World) -> None:
+    say(kept, "00" * 16)
+    assert "rests on a fact that the log did not hold before it" in wrong(kept)
+
+
+def test_an_answer_that_rests_on_a_later_fact_is_found(kept: World) -> None:
+    """The fact is stated after the answer, though a row of it stood there before by hand."""
+    with kept.store.database.write() as connection:
+        detail = {"facts": []}
+        [entry] = kept.store.log.append(connection, Entry(Kind.FACT, "x", detail=detail))
+    say(kept, entry.hex())
+    l, d = tables.leaves, tables.details  # noqa: E741
+    with kept.store.database.read() as connection:
+        rows = connection.execute(select(l).order_by(l.c.id.desc()).limit(2)).mappings().all()
+    by_hand(
+        kept,
+        update(l).where(l.c.id == rows[1]["id"]).values(id=rows[0]["id"] + 1),
+    )
+    assert kept.count(d)
+    assert "rests on a fact that the log did not hold before it" in wrong(kept)
+
+
+def test_an_answer_that_rests_on_nothing_is_found(kept: World) -> None:
+    with kept.store.database.write() as connection:
+        told = Entry(Kind.INTENT, "read 4.8.1", "p_1", "allow", detail={"rests_on": []})
+        kept.store.log.append(connection, told)
+    assert "an answer that rests on nothing" in wrong(kept)
+
+
+def test_an_answer_on_a_consent_that_had_ended_is_found(kept: World) -> None:
+    identity = kept.allow(OTHER)
+    with kept.store.database.read() as connection:
+        [found] = kept.store.facts.grounds(connection, OTHER, kept.party("reader")).consents
+    kept.store.facts.withdraw_consent(identity)
+    kept.clock.pass_by(30)
+    say(kept, found.entry.hex())
+    assert held(kept).every == []  # it may have been on its way
+    kept.clock.pass_by(60)
+    say(kept, found.entry.hex())
+    assert "rests on a fact that had ended before it" in wrong(kept)
+
+
+def test_a_changed_detail_is_found(kept: World) -> None:
+    d = tables.details
+    with kept.store.database.read() as connection:
+        entry = connection.execute(select(tables.commits.c.entry)).scalars().first()
+    by_hand(kept, update(d).where(d.c.entry == entry).values(detail='{"batch":1}'))
+    assert "its detail is not the one it commits to" in wrong(kept)
+
+
+def test_an_erased_detail_is_counted_and_is_no_fault(kept: World) -> None:
+    d, l = tables.details, tables.leaves  # noqa: E741
+    with kept.store.database.read() as connection:
+        rows = connection.execute(select(l.c.entry, l.c.leaf)).all()
+    [read] = [row.entry for row in rows if b'"kind":"intent"' in row.leaf]
+    by_hand(kept, delete(d).where(d.c.entry == read))
+    verdict = held(kept)
+    assert verdict.every == []  # an erasure stands in this log
+    assert "1 entries have no detail any more: erased" in verdict.remarks
+
+
+def test_a_detail_that_no_erasure_took_is_missed(home: World) -> None:
+    home.keep(days_of(HOME, (DAY, [1])))
+    home.allow(HOME)
+    home.reads(HOME, window_of(DAY))
+    d, l = tables.details, tables.leaves  # noqa: E741
+    with home.store.database.read() as connection:
+        rows = connection.execute(select(l.c.entry, l.c.leaf)).all()
+    [read] = [row.entry for row in rows if b'"kind":"intent"' in row.leaf]
+    by_hand(home, delete(d).where(d.c.entry == read))
+    assert "no entry states an erasure" in wrong(home)
+
+
+def test_a_leaf_changed_in_the_database_alone_is_found(kept: World) -> None:
+    held(kept)
+    l = tables.leaves  # noqa: E741
+    by_hand(kept, update(l).where(l.c.position == 3).values(leaf=b"\x01{}"))
+    assert "/3: the database has not what the tree has" in wrong(kept)
