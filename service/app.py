@@ -35,6 +35,7 @@ from service.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from service.routes import Reads
 from service.signing import Signing
 from service.telemetry import METRICS_TYPE, Telemetry
+from service.witnessing import asking
 from store import policy_sets
 from store.wiring import Settings, open_store
 
@@ -165,7 +166,9 @@ def from_environment() -> FastAPI:
     """Return the application of the environment's store: what each worker process runs."""
     telemetry.configure()
     with ExitStack() as closing:
-        store = closing.enter_context(open_store(Settings.from_environment()))
+        settings = Settings.from_environment()
+        witnesses = closing.enter_context(asking(settings))
+        store = closing.enter_context(open_store(settings, witnesses=witnesses))
         exporter = closing.enter_context(Exporter(store))
         return create_app(store, closing=closing.pop_all(), exporter=exporter)
 

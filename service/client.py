@@ -62,7 +62,11 @@ class Told:
 
 
 class Client:
-    """Asks one service as one party."""
+    """Asks one service as one party.
+
+    Attributes:
+        service: Its public URL.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Client:
         self._id, self._issuer, self._now = client_id, issuer, now
         self._key = OKPKey.import_key(dict(key))
         self._bound = OKPKey.generate_key("Ed25519")
+        self.service = service
         self._http = httpx.Client(base_url=service, timeout=PATIENCE, transport=transport)
         self._token, self._ends = "", 0.0
 
@@ -136,6 +141,10 @@ class Client:
     def entries(self, asked: Mapping[str, Any]) -> Told:
         """Return a page of the log's entries, as JSON. Raises as `reads` does; for auditors."""
         return self._ask("GET", "/v1/log/entries", params=asked)
+
+    def file(self, path: str) -> bytes:
+        """Return a file of the log, such as a bundle of entries. Raises as `reads` does."""
+        return self._ask("GET", path, accept="*/*").body
 
     def decide(self, mpxn: Mpxn, question: Mapping[str, Any]) -> Told:
         """Return whether `reads` would be answered. Raises ServiceError alone."""

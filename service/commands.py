@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from service import export_commands, log_commands, witness_commands
+from service import audit_commands, export_commands, log_commands
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(party_app, name="party")
     export_commands.register(app)
     log_commands.register()
-    witness_commands.register()
+    audit_commands.register()
 
 
 def serve(

@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 from service import telemetry
 from service.app import create_app
 from service.exporter import Exporter
+from service.witnessing import asking
 from store.errors import InputError
 from store.wiring import Settings, open_store
 
@@ -43,8 +44,9 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         suppress(KeyboardInterrupt),
-        open_store(settings) as store,
-        _listening(host, port) as listener,
+        asking(settings) as witnesses,
+        open_store(settings, witnesses=witnesses) as store,
+        listening(host, port) as listener,
     ):
         store.sequencer.check()
         sys.stderr.write(
@@ -80,7 +82,8 @@ def _config(app: object, **more: object) -> uvicorn.Config:
     )
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises InputError where the address cannot be taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

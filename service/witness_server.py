@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service import telemetry
-from service.server import _listening
+from service.server import listening
 from store.errors import MeterkeepError
 from store.submissions import SIZE_LIMIT
 from store.witness import Reply, Witness
@@ -52,7 +52,7 @@ def create_app(witness: Witness) -> Starlette:
 def serve(witness: Witness, host: str, port: int) -> None:
     """Serve until a signal ends it. Raises InputError where the address cannot be taken."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), _listening(host, port) as listener:
+    with suppress(KeyboardInterrupt), listening(host, port) as listener:
         sys.stderr.write(
             f"{witness.verifier.vkey}\nlistening on {host}:{listener.getsockname()[1]}; "
             "ctrl-c ends it\n"

@@ -48,7 +48,9 @@ README = text_of("README.md")
 
 _BLOCK = re.compile(r"<!-- tried: (\w+) -->\n```console\n(.*?)```", re.DOTALL)
 _DRAWN = (  # what is drawn anew each time
+    (re.compile(r"\b[0-9a-f]{64}\b"), "(digest)"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "(entry)"),
+    (re.compile(r"\broot [0-9a-f]{16}\b"), "root (root)"),
     (re.compile(r"\b(p|c)_[0-9a-f]{16}\b"), r"\1_(id)"),
     (re.compile(r"\bmp_[A-Za-z0-9_-]{39}"), "mp_(name)"),
     (re.compile(r"127\.0\.0\.1:[0-9]+"), "127.0.0.1:(port)"),

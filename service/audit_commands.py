@@ -1,17 +1,20 @@
-"""``meterkeep log witness``: a witness of other people's logs, or a key for one."""
+"""Commands of those who check the log from outside: a copy to verify, a witness to run."""
 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from service import copying
+from service.client import Client
 from store.asked import say
 from store.errors import InputError
 from store.local import SystemClock
-from store.log_commands import log_app, read, verifier_keys
+from store.log_commands import log_app, progress, read, verifier_keys
 from store.notes import Algorithm, Signer
 from store.verdicts import Trust
 from store.witness import Witness
@@ -20,8 +23,35 @@ SEED_SIZE = 32  # bytes
 
 
 def register() -> None:
-    """Add ``witness`` to the group of the log."""
+    """Add ``copy`` and ``witness`` to the group of the log."""
+    log_app.command("copy")(log_copy)
     log_app.command("witness")(log_witness)
+
+
+def log_copy(
+    out: Annotated[Path, typer.Argument(help="The folder; taken again, it grows.")],
+    url: Annotated[
+        str | None, typer.Option(help="The service: anybody may have its tiles of hashes.")
+    ] = None,
+    client: Annotated[
+        Path | None, typer.Option("--client", help="An auditor's client file: entries too.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")] = False,
+) -> None:
+    """Bring a service's log into a folder, where `log verify` checks it without the service."""
+    if (url is None) == (client is None):
+        raise InputError("give --url, or an auditor's --client", code="bad_argument")
+    entries = None
+    with ExitStack() as closing:
+        if client is not None:
+            asking = closing.enter_context(Client.from_file(client))
+            entries, url = copying.auditor(asking), asking.service
+        told = closing.enter_context(progress("files"))
+        done = list(copying.copy(out, copying.anybody(str(url)), entries, told))
+    for one in done:
+        text = f"{one.year}: {one.size:,} entries; {one.files:,} files brought"
+        said = {"year": one.year, "size": one.size, "files": one.files}
+        say(text, said, as_json=json_)
 
 
 def log_witness(
