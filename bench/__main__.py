@@ -24,6 +24,7 @@ from bench import (
     scale,
     search,
     size,
+    verifying,
 )
 from bench.figures import Figure, Skipped
 from bench.plan import FULL, QUICK, Plan
@@ -40,6 +41,7 @@ MEASURES: dict[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
     "rate": rate.measure,
     "log": log.measure,
     "search": search.measure,
+    "verifying": verifying.measure,
     "busy": busy.measure,
 }
 VAR = Path("var")  # of the working directory: a real disk, where /tmp may be memory

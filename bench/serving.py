@@ -101,7 +101,7 @@ def main() -> None:
         del request
         return Response(body, media_type="application/json")
 
-    with server._listening("127.0.0.1", 0) as listener:
+    with server.listening("127.0.0.1", 0) as listener:
         sys.stderr.write(f"listening on 127.0.0.1:{listener.getsockname()[1]}\n")
         sys.stderr.flush()
         uvicorn.Server(server._config(app)).run(sockets=[listener])
