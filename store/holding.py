@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from store.marks import Marks
     from store.ports import Objects
 
-_MOST_KEYS = 1_000  # keys that a customer had one after the other
 _CLOCK = 60.0  # seconds that the time of a commit may differ from its leaf's
 
 
@@ -130,24 +129,17 @@ class Holding:
 
     def _rows(self, connection: Connection, replay: Replay, verdict: Verdict) -> None:
         expected, counted = dict(replay.rows), 0
-
-        def before(batch: int, place: str, subject: bytes, digest: bytes) -> bytes:
-            was, name = digest.hex(), subject.hex()
-            for _ in range(_MOST_KEYS):
-                if (batch, place, name, was) not in replay.resealed:
-                    break
-                was = replay.resealed[batch, place, name, was]
-            return bytes.fromhex(was)
-
-        for place in standing.places(connection, self._catalogue, self._objects, before):
+        for place in standing.places(connection, self._catalogue, self._objects, replay.before):
             counted += place.counted
             for name, fault in place.faults:
                 _find(verdict, name, fault)
             for batch, digest in place.rows.items():
                 known = expected.pop((batch, place.name), None)
-                if batch not in replay.unnamed and known != digest:
+                if (batch, place.name) in replay.past or batch in replay.unnamed:
+                    continue
+                if known != digest:
                     _find(verdict, _rows_of(batch, place.name), "are not those that were committed")
-        for batch, name in expected:
+        for batch, name in expected.keys() - replay.past:
             _find(verdict, _rows_of(batch, name), "are gone")
         if replay.unnamed:
             verdict.unknown.append(

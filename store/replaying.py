@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from store.log import Kind
 from store.walking import MOST_FINDINGS, Finding
 
+_MOST_KEYS = 1_000  # keys that a customer had one after the other
 STALE = 60_000  # ms for which an answer under way may rest on a fact that has just ended
 _NEVER_ERASED = {Kind.FACT, Kind.INGEST, Kind.REVERT, Kind.COMPACT}
 _FILE = re.compile(r"register=(?P<register>\w+)/month=(?P<month>[0-9-]+)/")
@@ -49,11 +50,12 @@ class Replay:
         files: Index digest of each live file, by name.
         resealed: The digest that a subject's rows had before they got a new key, by batch, place,
             subject and the digest that they have since.
+        past: Of ``rows``, those whose months were let go: they may be gone, in part or whole.
         commits: Each commit, by number.
         unnamed: Batches whose leaves do not name their rows: an older program wrote them.
         grants: Answers that were checked.
         erased: Entries without their detail.
-        erasures: Entries that state an erasure.
+        erasures: Entries that state that details go: erasures, and their time that is past.
         findings: What the log says that cannot be, the first MOST_FINDINGS.
         wrong: How many.
     """
@@ -62,6 +64,7 @@ class Replay:
     rows: dict[tuple[int, str], str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     resealed: dict[tuple[int, str, str, str], str] = field(default_factory=dict, repr=False)
+    past: set[tuple[int, str]] = field(default_factory=set, repr=False)
     commits: dict[int, Committed] = field(default_factory=dict)
     unnamed: set[int] = field(default_factory=set)
     grants: int = 0
@@ -99,6 +102,16 @@ class Replay:
         except (KeyError, TypeError, ValueError, AttributeError):
             self.note(f"entry {where}", "its detail is not understood")
 
+    def before(self, batch: int, place: str, subject: bytes, digest: bytes) -> bytes:
+        """Return the digest with which rows were committed that may have been sealed anew since."""
+        was, name = digest.hex(), subject.hex()
+        for _ in range(_MOST_KEYS):
+            earlier = self.resealed.get((batch, place, name, was))
+            if earlier is None:
+                break
+            was = earlier
+        return bytes.fromhex(was)
+
     def _take(
         self, where: str, kind: str, leaf: Mapping[str, Any], detail: Mapping[str, Any]
     ) -> None:
@@ -112,6 +125,10 @@ class Replay:
             self._add(revert)
         elif "inputs" in detail and "outputs" in detail:
             self._compact(where, detail)
+        elif leaf["action"] == "retain months":
+            self._retain(where, detail)
+        elif leaf["action"] == "retain details":
+            self.erasures += 1
         elif kind == Kind.INTENT and leaf["decision"] == "allow" and "rests_on" in detail:
             self._answer(where, leaf, detail)
 
@@ -138,11 +155,20 @@ class Replay:
             self.note(f"commit {commit.number}", "two entries state it")
         self.commits[commit.number] = commit
 
-    def _compact(self, where: str, detail: Mapping[str, Any]) -> None:
-        for file in detail["inputs"]:
+    def _retain(self, where: str, detail: Mapping[str, Any]) -> None:
+        """Let months go: some of their files, and more of them in the next entry."""
+        self._leave(where, detail["files"])
+        past = {key for key in self.rows if key[1].split(" ")[1] in detail["months"]}
+        self.past |= past
+
+    def _leave(self, where: str, files: Sequence[str]) -> None:
+        for file in files:
             name, digest = file.split(" ")
             if self.files.pop(name, None) != digest:
-                self.note(f"entry {where}", f"takes in {name}, which was not there as it says")
+                self.note(f"entry {where}", f"takes {name}, which was not there as it says")
+
+    def _compact(self, where: str, detail: Mapping[str, Any]) -> None:
+        self._leave(where, detail["inputs"])
         self.files.update(file.split(" ") for file in detail["outputs"])
         if detail.get("resealed"):
             place = _place(detail["outputs"][0])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from store import lake, tables
+from store import lake, retention_rules, tables
 from store.catalogue import FileState
 from store.copies import copies_in
 from store.facts import Supply
@@ -17,6 +18,7 @@ from store.holding import trees
 from store.log import Entry, Kind
 from store.notes import Verifier
 from store.reads import Window
+from store.retention import Retention
 from store.verdicts import Status, Trust, Verdict
 from store.verifying import verify_all
 from tests.store.test_standing_facts import lived
@@ -193,6 +195,42 @@ def test_a_compaction_that_puts_another_row_in_is_found(
         patch.setattr(lake, "build", swapping)
         home.compact()
     assert "not those that were committed" in wrong(home)
+
+
+def retained(world: World, days: int) -> None:
+    store, rules = world.store, retention_rules.load()
+    rules = replace(rules, days={**rules.days, "half_hourly_reads": days})
+    Retention(store.database, store.log, store.clock, rules).enforce()
+
+
+def test_months_that_were_let_go_are_not_missed_and_what_comes_later_is(kept: World) -> None:
+    retained(kept, 360)  # the first of the two months: July
+    verdict = held(kept)
+    assert verdict.every == []
+    assert "16 rows stand" in verdict.remarks
+    kept.keep(days_of(HOME, (DAY, [5])))  # late, into the month that is past
+    assert held(kept).every == []
+    f = tables.files
+    by_hand(kept, update(f).where(f.c.level == 0, f.c.state == FileState.LIVE)
+            .values(state=FileState.DEAD))  # fmt: skip
+    assert "are gone" in wrong(kept)
+
+
+def test_rows_sealed_anew_are_those_that_were_committed(kept: World) -> None:
+    with kept.store.database.read() as connection:
+        subjects = [t.subject for t in kept.store.facts.tenancies_of(connection, HOME)]
+    for _ in range(2):  # and once more: the chain leads back
+        kept.store.resealing.run([subject for subject in subjects if subject is not None])
+    assert held(kept).every == []
+    kept.compact()
+    assert held(kept).every == []
+
+
+def test_a_new_lookup_key_takes_no_fact_away(kept: World) -> None:
+    kept.store.renaming.run(pause=lambda _: None)
+    assert held(kept).every == []
+    by_hand(kept, delete(tables.supply_choices))
+    assert "1 that the log states are gone" in wrong(kept)
 
 
 # ---- commits -------------------------------------------------------------------------------------
