@@ -25,7 +25,7 @@ LINE = f"MAC000002,{at(1, 0)},0.1\n"
     [
         (b"", "empty_file"),
         (b"\x7fELF\x00\x00\x01" + bytes(range(256)), "binary_file"),
-        (gzip.compress(LINE.encode()), "compressed_file"),
+        (gzip.compress(LINE.encode(), mtime=0), "compressed_file"),
         (b"PK\x03\x04 a spreadsheet", "compressed_file"),
         (b"PAR1 and so on", "parquet_file"),
         (HEADER.encode("utf-16"), "not_utf8"),
