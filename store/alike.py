@@ -215,6 +215,11 @@ class Alike:
         self, shape: _Shape, tenancies: Sequence[Tenant], rests_on: Sequence[tuple[Any, ...]]
     ) -> Ruled:
         """Put the facts of one meter point in the places of its shape."""
+        if len(shape.parts) == 1 and len(tenancies) == 1:
+            [(tenant, window, basis, fact)] = shape.parts
+            subject = (tenancies[0][2] or b"") if tenant >= 0 else b""
+            one = Allowed(subject, window, shape.registers, basis, *rests_on[fact])
+            return (one,), shape.withheld
         first = 0
         if not self.by_consent and len(tenancies) > 1:
             low = self.window.start

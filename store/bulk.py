@@ -13,6 +13,7 @@ grants nothing: whoever opens what is told here looks at each customer's keys ag
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 4_096  # meter points held at once
 MOST_LEAVES: Final = 1 << 16  # leaves whose marks are kept, of some 1 KB each
+_OFTEN: Final = 8  # facts of one page from one leaf: then its marks are looked up, not searched
 TAMPERED: Final = "tampered"
 Rows = Sequence[tuple[Any, ...]]
 Mark = Callable[..., bytes]
@@ -126,22 +128,33 @@ class _Leaves:
 
     def __init__(self) -> None:
         self._marks: dict[bytes, bytes] = {}
+        self._often: dict[bytes, frozenset[bytes]] = {}  # of the page, those asked about often
 
-    def take(self, connection: Connection, entries: set[bytes]) -> None:
-        """Read those of ``entries`` that are not kept; one without a whole leaf states nothing."""
+    def take(self, connection: Connection, named: Iterable[bytes]) -> None:
+        """Read the leaves that facts name; one that is not there, or not whole, states nothing."""
+        times = Counter(named)
+        entries = times.keys()
         new = entries - self._marks.keys()
         if len(self._marks) + len(new) > MOST_LEAVES:
             self._marks.clear()
-            new = entries
+            new = set(entries)
         self._marks |= dict.fromkeys(new, b"")
         _WANT.run(connection, [{"entry": entry} for entry in new])
         for entry, *proof in _PROOFS.rows(connection):
             with suppress(ValueError, TypeError):
                 self._marks[entry] = bytes.fromhex("".join(stated(entry, proof)))
         _EMPTY_WANTED.run(connection, [{}])
+        self._often = {
+            entry: frozenset(marks[at : at + SIZE] for at in range(0, len(marks), SIZE))
+            for entry, count in times.items()
+            if count > _OFTEN and (marks := self._marks[entry])
+        }
 
     def state(self, entry: bytes, mark: bytes) -> bool:
         """Return whether the leaf of ``entry`` states the fact of this mark."""
+        some = self._often.get(entry)
+        if some is not None:
+            return mark in some
         marks = self._marks[entry]
         at = marks.find(mark)
         while at > 0 and at % SIZE:  # the end of one mark and the beginning of the next is none
@@ -150,11 +163,7 @@ class _Leaves:
 
 
 class _Page:
-    """The facts of a page's meter points, in the page's order.
-
-    Attributes:
-        entries: The log entries that they name.
-    """
+    """The facts of a page's meter points, in the page's order."""
 
     def __init__(self, connection: Connection, by_consent: bool, low: Any) -> None:
         """Read them.
@@ -171,13 +180,18 @@ class _Page:
         self._registrations = _REGISTRATIONS.rows(connection)
         self._consents = _CONSENTS.rows(connection)
         self._choices = _CHOICES.rows(connection)
-        self.entries: set[bytes] = {row[0] for row in self._tenancies}
-        for rows in (self._registrations, self._consents, self._choices):
-            self.entries.update(row[0] for row in rows)
+
+    @property
+    def entries(self) -> Iterator[bytes]:
+        """The log entry that each of its facts names."""
+        for rows in (self._tenancies, self._registrations, self._consents, self._choices):
+            for row in rows:
+                yield row[0]
 
     def decided(self, party: str, alike: Alike, mark: Mark, leaves: _Leaves) -> Iterator[Decided]:
         """Yield what is decided of each meter point."""
         states, tampered = leaves.state, (Withheld(alike.window, TAMPERED),)
+        by_consent, supplier = alike.by_consent, alike.supplied
         for tag, lived, supplied, asked, chose in self._each():
             try:
                 name, good = tag.hex(), True
@@ -195,24 +209,31 @@ class _Page:
                 good = False
             if not good:
                 yield Decided(tag, (), tampered)
-            elif alike.by_consent:
+            elif by_consent:
                 said = [
                     as_consent(dict(zip(COLUMNS, one[2:], strict=False)), one[0]) for one in asked
                 ]
                 yield Decided(tag, *alike.consented(lived, said))
             else:
                 made_of = [Choice(one[1], one[2], one[3], one[0]) for one in chose]
-                yield Decided(tag, *alike.supplied(lived, supplied, made_of))
+                yield Decided(tag, *supplier(lived, supplied, made_of))
 
     def _each(self) -> Iterator[tuple[bytes, Rows, Rows, Rows, Rows]]:
         """Yield each meter point once, with its rows."""
+        places = [place for place, _ in self._tags]
+        pair = self._tenancies, self._registrations
+        plain = all(places == [row[-1] for row in rows] for rows in pair)
+        if plain and not self._consents and not self._choices:  # the most usual page
+            for (_, tag), tenancy, registration in zip(self._tags, *pair, strict=True):
+                yield tag, (tenancy,), (registration,), (), ()
+            return
         lived, supplied = _runs(self._tenancies), _runs(self._registrations)
         asked, chose = _runs(self._consents), _runs(self._choices)
         low, done = self._low, set()
         for place, tag in self._tags:
             found = lived(place), supplied(place), asked(place), chose(place)
             if low is not None:
-                first = found[2][0][_ID] if self._by_consent else found[1][0][-2]
+                first = found[2][0][_ID] if self._by_consent else min(row[-2] for row in found[1])
                 if first <= low or tag in done:
                     continue
                 done.add(tag)
@@ -228,7 +249,11 @@ def _runs(rows: Rows) -> Callable[[int], Rows]:
 
     def of(place: int) -> Rows:
         nonlocal at
-        first = at
+        if places[at] != place:
+            return ()
+        first, at = at, at + 1
+        if places[at] != place:
+            return (rows[first],)
         while places[at] == place:
             at += 1
         return rows[first:at]
@@ -276,14 +301,16 @@ _EMPTY_PAGE, _EMPTY_WANTED = Prepared(delete(_PAGE)), Prepared(delete(_WANTED))
 _TAGS = Prepared(select(_PAGE.c.place, _PAGE.c.tag).order_by(_PAGE.c.place))
 
 
-def _of_page(table: Table, *columns: ColumnElement[Any], then: ColumnElement[Any]) -> Prepared:
+def _of_page(
+    table: Table, *columns: ColumnElement[Any], then: Sequence[ColumnElement[Any]] = ()
+) -> Prepared:
     """Return a query of the page's rows of ``table``: their entry, columns, and place."""
     here = table.c.tag == _PAGE.c.tag
     if "party" in table.c:
         # Found by tag: a planner that took an index of the party would walk it for each tag.
         here &= table.c.party.concat("") == _PAGE.c.party
     asked = select(table.c.entry, *columns, _PAGE.c.place).select_from(_PAGE.join(table, here))
-    return Prepared(asked.order_by(_PAGE.c.place, then))
+    return Prepared(asked.order_by(_PAGE.c.place, *then))
 
 
 _t, _r, _c, _s = (
@@ -291,12 +318,10 @@ _t, _r, _c, _s = (
 )  # fmt: skip
 _VERSION = COLUMNS.index("version")
 _ID = 2 + COLUMNS.index("id")  # behind entry and newest version
-_TENANCIES = _of_page(tables.tenancies, _t.start, _t.subject, then=_t.start)
-_REGISTRATIONS = _of_page(
-    tables.registrations, _r.role, _r.premises, _r.start, _r.end, _r.id, then=_r.id
-)
-_CHOICES = _of_page(tables.supply_choices, _s.granularity, _s.choice, _s.at, then=_s.id)
-_CONSENTS = _of_page(tables.consents, NEWEST, *(_c[name] for name in COLUMNS), then=_c.id)
+_TENANCIES = _of_page(tables.tenancies, _t.start, _t.subject, then=[_t.start])
+_REGISTRATIONS = _of_page(tables.registrations, _r.role, _r.premises, _r.start, _r.end, _r.id)
+_CHOICES = _of_page(tables.supply_choices, _s.granularity, _s.choice, _s.at, then=[_s.id])
+_CONSENTS = _of_page(tables.consents, NEWEST, *(_c[name] for name in COLUMNS), then=[_c.id])
 _l, _d = tables.leaves, tables.details
 _PROOFS = Prepared(
     select(_WANTED.c.entry, _l.c.leaf, _d.c.key, _d.c.detail).select_from(
