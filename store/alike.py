@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 1 << 16  # shapes remembered at once
 Tenant = tuple[bytes, int, bytes | None, int]  # entry, start, subject, what the caller likes
-Supplied = tuple[bytes, str, str, int, int | None, int, int]  # entry, role, premises, start, end ..
+Supplied = tuple[bytes, str, str, int, int | None, int]  # entry, role, premises, start, end, same
 
 
 class Allowed(NamedTuple):
@@ -91,22 +91,27 @@ class Alike:
             registrations: Of the party, in any role.
             choices: Of the customers towards the party.
         """
-        if choices or len(tenancies) != 1 or len(registrations) != 1:
-            mine = self._mine(registrations)
-            shape = self._shape(tenancies, mine, choices)
-            return self._allowed(shape, tenancies, [(one[2], one[0]) for one in mine])
-        # Most meter points: equal rows have equal shapes, so the shape need not be worked out.
-        (_, start, subject, _), (entry, role, premises, *span, _, _) = (
-            tenancies[0],
-            registrations[0],
-        )
-        row = (start, subject is None, role, premises, *span)
+        if len(tenancies) == len(registrations) == 1 and not choices:
+            return self.plainly(tenancies[0], registrations[0])
+        mine = self._mine(registrations)
+        shape = self._shape(tenancies, mine, choices)
+        return self._allowed(shape, tenancies, [(one[2], one[0]) for one in mine])
+
+    def plainly(self, tenancy: Tenant, registration: Supplied) -> Ruled:
+        """Return the same for one tenancy, one registration and no choice, as most are."""
+        _, start, subject, _ = tenancy
+        entry, role, premises, begun, ended, _ = registration
+        row = (start, subject is None, role, premises, begun, ended)  # equal rows, equal shapes
         plain = self._plain.get(row)
         if plain is None:
             if len(self._plain) >= MOST:
                 self._plain.clear()
-            plain = self._plain[row] = self._shape(tenancies, self._mine(registrations), ())
-        return self._allowed(plain, tenancies, [(premises, entry)])
+            plain = self._plain[row] = self._shape([tenancy], self._mine([registration]), ())
+        if len(plain.parts) != 1:
+            return self._allowed(plain, [tenancy], [(premises, entry)])
+        [(_, window, basis, _)] = plain.parts
+        allowed = Allowed(subject or b"", window, plain.registers, basis, premises, entry)
+        return (allowed,), plain.withheld
 
     def _mine(self, registrations: Sequence[Supplied]) -> list[Supplied]:
         """Return those in the role that is asked in and inside the window, the newest first."""
@@ -215,11 +220,6 @@ class Alike:
         self, shape: _Shape, tenancies: Sequence[Tenant], rests_on: Sequence[tuple[Any, ...]]
     ) -> Ruled:
         """Put the facts of one meter point in the places of its shape."""
-        if len(shape.parts) == 1 and len(tenancies) == 1:
-            [(tenant, window, basis, fact)] = shape.parts
-            subject = (tenancies[0][2] or b"") if tenant >= 0 else b""
-            one = Allowed(subject, window, shape.registers, basis, *rests_on[fact])
-            return (one,), shape.withheld
         first = 0
         if not self.by_consent and len(tenancies) > 1:
             low = self.window.start
@@ -250,7 +250,7 @@ def _joined(found: Sequence[Allowed]) -> tuple[Allowed, ...]:
 def _placed(mine: Sequence[Supplied]) -> list[Registration]:
     return [
         Registration(role, premises, Window(start, FOREVER if end is None else end), _place(at))
-        for at, (_, role, premises, start, end, _, _) in enumerate(mine)
+        for at, (_, role, premises, start, end, _) in enumerate(mine)
     ]
 
 

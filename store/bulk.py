@@ -27,7 +27,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
-    func,
     insert,
     select,
 )
@@ -49,9 +48,10 @@ if TYPE_CHECKING:
     from store.policy import Policy
 
 PAGE: Final = 4_096  # meter points held at once
-MOST_LEAVES: Final = 1 << 16  # leaves whose marks are kept, of some 1 KB each
+MOST_LEAVES: Final = 1 << 17  # leaves whose marks are kept, of some 1 KB each
 _OFTEN: Final = 8  # facts of one page from one leaf: then its marks are looked up, not searched
 TAMPERED: Final = "tampered"
+_STRANGE: Final = (TypeError, ValueError, AttributeError)  # of a type that no program here writes
 Rows = Sequence[tuple[Any, ...]]
 Mark = Callable[..., bytes]
 
@@ -114,11 +114,10 @@ class Bulk:
             pages = (
                 _own(connection, own, party) if tags is None else _listed(connection, tags, party)
             )
-            for low in pages:
-                page = _Page(connection, alike.by_consent, low)
+            for _ in pages:
+                page = _Page(connection)
                 leaves.take(connection, page.entries)
-                yield list(page.decided(party, alike, mark, leaves))
-                _EMPTY_PAGE.run(connection, [{}])
+                yield page.decided(party, alike, mark, leaves)
             for table in (_PAGE, _WANTED):
                 connection.execute(DropTable(table))
 
@@ -165,16 +164,7 @@ class _Leaves:
 class _Page:
     """The facts of a page's meter points, in the page's order."""
 
-    def __init__(self, connection: Connection, by_consent: bool, low: Any) -> None:
-        """Read them.
-
-        Args:
-            connection: The page's transaction.
-            by_consent: Whether meter points came from their consents.
-            low: The id of the row before the page's; None for a list. A meter point that has a row
-                up to there stood in an earlier page.
-        """
-        self._by_consent, self._low = by_consent, low
+    def __init__(self, connection: Connection) -> None:
         self._tags = _TAGS.rows(connection)
         self._tenancies = _TENANCIES.rows(connection)
         self._registrations = _REGISTRATIONS.rows(connection)
@@ -182,62 +172,84 @@ class _Page:
         self._choices = _CHOICES.rows(connection)
 
     @property
-    def entries(self) -> Iterator[bytes]:
+    def entries(self) -> list[bytes]:
         """The log entry that each of its facts names."""
-        for rows in (self._tenancies, self._registrations, self._consents, self._choices):
-            for row in rows:
-                yield row[0]
+        every = (self._tenancies, self._registrations, self._consents, self._choices)
+        return [row[0] for rows in every for row in rows]
 
-    def decided(self, party: str, alike: Alike, mark: Mark, leaves: _Leaves) -> Iterator[Decided]:
-        """Yield what is decided of each meter point."""
-        states, tampered = leaves.state, (Withheld(alike.window, TAMPERED),)
-        by_consent, supplier = alike.by_consent, alike.supplied
-        for tag, lived, supplied, asked, chose in self._each():
-            try:
-                name, good = tag.hex(), True
-                for entry, start, subject, _ in lived:
-                    whose = None if subject is None else subject.hex()
-                    good &= states(entry, mark("tenancy", name, start, whose))
-                for entry, role, premises, start, end, _, _ in supplied:
-                    made = mark("registration", name, party, role, premises, start, end)
-                    good &= states(entry, made)
-                for entry, granularity, choice, at, _ in chose:
-                    good &= states(entry, mark("choice", name, party, granularity, choice, at))
-                for entry, newest, *row, _ in asked:
-                    good &= states(entry, mark("consent", *row)) and row[_VERSION] == newest
-            except (TypeError, ValueError, AttributeError):  # no type that this program writes
-                good = False
-            if not good:
-                yield Decided(tag, (), tampered)
-            elif by_consent:
-                said = [
-                    as_consent(dict(zip(COLUMNS, one[2:], strict=False)), one[0]) for one in asked
-                ]
-                yield Decided(tag, *alike.consented(lived, said))
-            else:
-                made_of = [Choice(one[1], one[2], one[3], one[0]) for one in chose]
-                yield Decided(tag, *supplier(lived, supplied, made_of))
-
-    def _each(self) -> Iterator[tuple[bytes, Rows, Rows, Rows, Rows]]:
-        """Yield each meter point once, with its rows."""
+    def decided(self, party: str, alike: Alike, mark: Mark, leaves: _Leaves) -> list[Decided]:
+        """Return what is decided of each meter point."""
+        tampered = (Withheld(alike.window, TAMPERED),)
         places = [place for place, _ in self._tags]
         pair = self._tenancies, self._registrations
         plain = all(places == [row[-1] for row in rows] for rows in pair)
-        if plain and not self._consents and not self._choices:  # the most usual page
-            for (_, tag), tenancy, registration in zip(self._tags, *pair, strict=True):
-                yield tag, (tenancy,), (registration,), (), ()
-            return
+        if plain and not self._consents and not self._choices:
+            return self._plainly(party, alike, mark, leaves, tampered)
+        decided = []
+        for tag, lived, supplied, asked, chose in self._each():
+            if not _hold(leaves.state, mark, tag, party, (lived, supplied, asked, chose)):
+                decided.append(Decided(tag, (), tampered))
+            elif alike.by_consent:
+                said = [
+                    as_consent(dict(zip(COLUMNS, one[2:], strict=False)), one[0]) for one in asked
+                ]
+                decided.append(Decided(tag, *alike.consented(lived, said)))
+            else:
+                made = [Choice(one[1], one[2], one[3], one[0]) for one in chose]
+                decided.append(Decided(tag, *alike.supplied(lived, supplied, made)))
+        return decided
+
+    def _plainly(
+        self, party: str, alike: Alike, mark: Mark, leaves: _Leaves, tampered: tuple[Withheld]
+    ) -> list[Decided]:
+        """Return the same of a page of one tenancy and one registration each: the most usual."""
+        states, ruled, decided = leaves.state, alike.plainly, []
+        for (_, tag), tenancy, registration in zip(
+            self._tags, self._tenancies, self._registrations, strict=True
+        ):
+            try:
+                stated, start, subject, _ = tenancy
+                entry, role, premises, begun, ended, _ = registration
+                name, whose = tag.hex(), None if subject is None else subject.hex()
+                good = states(stated, mark("tenancy", name, start, whose)) and states(
+                    entry, mark("registration", name, party, role, premises, begun, ended)
+                )
+            except _STRANGE:
+                good = False
+            if good:
+                decided.append(Decided(tag, *ruled(tenancy, registration)))
+            else:
+                decided.append(Decided(tag, (), tampered))
+        return decided
+
+    def _each(self) -> Iterator[tuple[bytes, Rows, Rows, Rows, Rows]]:
+        """Yield each meter point with its rows."""
         lived, supplied = _runs(self._tenancies), _runs(self._registrations)
         asked, chose = _runs(self._consents), _runs(self._choices)
-        low, done = self._low, set()
         for place, tag in self._tags:
-            found = lived(place), supplied(place), asked(place), chose(place)
-            if low is not None:
-                first = found[2][0][_ID] if self._by_consent else min(row[-2] for row in found[1])
-                if first <= low or tag in done:
-                    continue
-                done.add(tag)
-            yield tag, *found
+            yield tag, lived(place), supplied(place), asked(place), chose(place)
+
+
+def _hold(
+    states: Callable[[bytes, bytes], bool], mark: Mark, tag: Any, party: str, rows: Sequence[Rows]
+) -> bool:
+    """Return whether each fact of a meter point is what its leaf states."""
+    lived, supplied, asked, chose = rows
+    try:
+        name, good = tag.hex(), True
+        for entry, start, subject, _ in lived:
+            whose = None if subject is None else subject.hex()
+            good &= states(entry, mark("tenancy", name, start, whose))
+        for entry, role, premises, start, end, _ in supplied:
+            made = mark("registration", name, party, role, premises, start, end)
+            good &= states(entry, made)
+        for entry, granularity, choice, at, _ in chose:
+            good &= states(entry, mark("choice", name, party, granularity, choice, at))
+        for entry, newest, *row, _ in asked:
+            good &= states(entry, mark("consent", *row)) and row[_VERSION] == newest
+    except _STRANGE:
+        return False
+    return good
 
 
 def _runs(rows: Rows) -> Callable[[int], Rows]:
@@ -261,26 +273,26 @@ def _runs(rows: Rows) -> Callable[[int], Rows]:
     return of
 
 
-def _own(connection: Connection, table: Table, party: str) -> Iterator[Any]:
-    """Fill the page with the party's rows of ``table``, page by page; yields the id before each."""
+def _own(connection: Connection, table: Table, party: str) -> Iterator[None]:
+    """Fill the page with the meter points of the party's rows of ``table``, page by page."""
     t = table.c
-    here = (t.party == bindparam("party"), t.id > bindparam("low"))
-    numbers = select(t.id).where(*here).order_by(t.id).limit(PAGE).subquery()
-    last = Prepared(select(func.max(numbers.c.id)))
-    some = select(t.tag, t.party).where(*here, t.id <= bindparam("high")).order_by(t.id)
+    here = t.party == bindparam("party"), t.tag > bindparam("low")
+    each = select(t.tag, bindparam("party", type_=String)).where(*here).group_by(t.tag)
+    some = each.order_by(t.tag).limit(PAGE)
     fill = Prepared(insert(_PAGE).from_select(["tag", "party"], some))
-    low: Any = "" if table is tables.consents else -(1 << 63)
-    while (high := last.rows(connection, party=party, low=low)[0][0]) is not None:
-        fill.count(connection, party=party, low=low, high=high)
-        yield low
-        low = high
+    low = b""
+    while fill.count(connection, party=party, low=low):
+        yield
+        [(low,)] = _LAST.rows(connection)
+        _EMPTY_PAGE.run(connection, [{}])
 
 
 def _listed(connection: Connection, tags: Iterable[bytes], party: str) -> Iterator[None]:
     """Fill the page with the meter points of a list, page by page."""
     for some in portions(tags, PAGE):
         _TAG.run(connection, [{"tag": tag, "party": party} for tag in some])
-        yield None
+        yield
+        _EMPTY_PAGE.run(connection, [{}])
 
 
 def _scratch(name: str, *columns: Column[Any]) -> Table:
@@ -299,29 +311,28 @@ _TAG = Prepared(insert(_PAGE).values(tag=bindparam("tag"), party=bindparam("part
 _WANT = Prepared(insert(_WANTED).values(entry=bindparam("entry")))
 _EMPTY_PAGE, _EMPTY_WANTED = Prepared(delete(_PAGE)), Prepared(delete(_WANTED))
 _TAGS = Prepared(select(_PAGE.c.place, _PAGE.c.tag).order_by(_PAGE.c.place))
+_LAST = Prepared(select(_PAGE.c.tag).order_by(_PAGE.c.tag.desc()).limit(1))
 
 
-def _of_page(
-    table: Table, *columns: ColumnElement[Any], then: Sequence[ColumnElement[Any]] = ()
-) -> Prepared:
+def _of_page(table: Table, *columns: ColumnElement[Any], then: ColumnElement[Any]) -> Prepared:
     """Return a query of the page's rows of ``table``: their entry, columns, and place."""
     here = table.c.tag == _PAGE.c.tag
     if "party" in table.c:
-        # Found by tag: a planner that took an index of the party would walk it for each tag.
-        here &= table.c.party.concat("") == _PAGE.c.party
+        here &= table.c.party == _PAGE.c.party
     asked = select(table.c.entry, *columns, _PAGE.c.place).select_from(_PAGE.join(table, here))
-    return Prepared(asked.order_by(_PAGE.c.place, *then))
+    return Prepared(asked.order_by(_PAGE.c.place, then))
 
 
 _t, _r, _c, _s = (
     tables.tenancies.c, tables.registrations.c, tables.consents.c, tables.supply_choices.c
 )  # fmt: skip
 _VERSION = COLUMNS.index("version")
-_ID = 2 + COLUMNS.index("id")  # behind entry and newest version
-_TENANCIES = _of_page(tables.tenancies, _t.start, _t.subject, then=[_t.start])
-_REGISTRATIONS = _of_page(tables.registrations, _r.role, _r.premises, _r.start, _r.end, _r.id)
-_CHOICES = _of_page(tables.supply_choices, _s.granularity, _s.choice, _s.at, then=[_s.id])
-_CONSENTS = _of_page(tables.consents, NEWEST, *(_c[name] for name in COLUMNS), then=[_c.id])
+_TENANCIES = _of_page(tables.tenancies, _t.start, _t.subject, then=_t.start)
+_REGISTRATIONS = _of_page(
+    tables.registrations, _r.role, _r.premises, _r.start, _r.end, then=_r.role
+)
+_CHOICES = _of_page(tables.supply_choices, _s.granularity, _s.choice, _s.at, then=_s.id)
+_CONSENTS = _of_page(tables.consents, NEWEST, *(_c[name] for name in COLUMNS), then=_c.id)
 _l, _d = tables.leaves, tables.details
 _PROOFS = Prepared(
     select(_WANTED.c.entry, _l.c.leaf, _d.c.key, _d.c.detail).select_from(

@@ -228,7 +228,8 @@ registrations = Table(
     Column("end", BigInteger),  # half-hour; NULL: until told otherwise
     Column("entry", LargeBinary, nullable=False),
     UniqueConstraint("tag", "party", "role", "start"),
-    Index(None, "party", "id"),
+    # All that a decision looks at, a party's together: fleets are decided from it alone.
+    Index(None, "party", "tag", "role", "premises", "start", "end", "entry"),
 )
 
 consents = Table(
@@ -257,7 +258,7 @@ consents = Table(
     Column("requested", Float),  # NULL: granted without a request
     Column("answer_by", Float),  # from then on a request has timed out
     Index(None, "tag", "party"),
-    Index(None, "party", "id"),
+    Index(None, "party", "tag"),
 )
 
 consent_events = Table(  # what happened to a consent, in order; its row above is their sum
