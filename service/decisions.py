@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from service.shapes.reply import stamp
+from service.shapes.reply import stamp, words_of
 
 if TYPE_CHECKING:
     from service.desk import NotedRefusalError
@@ -59,8 +59,9 @@ def _parts(parts: Sequence[Part]) -> list[dict[str, str]]:
     ]
 
 
-def _withheld(withheld: Sequence[Withheld]) -> list[dict[str, str]]:
+def _withheld(withheld: Sequence[Withheld]) -> list[dict[str, Any]]:
     return [
         {"from": stamp(one.window.start), "to": stamp(one.window.end), "code": one.code}
+        | ({"registers": words_of(one)} if one.registers else {})
         for one in withheld
     ]

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 VERSION = 1
 ENTRY_SIZE = 16  # bytes
 LEAF_LIMIT = 65_535  # bytes
+USED = "used_before"  # the decision of what came with a proof that had been used
 GROUP = 256  # leaves committed together at most
 MANY = 24  # leaves of a group after which company is worth waiting for
 COMPANY = 0.0005  # seconds
@@ -135,10 +136,18 @@ def encode(entry: Entry, identity: bytes, at: float, key: bytes, detail: bytes) 
 
 @dataclass(slots=True)
 class _Waiting:
+    entry: Entry
     leaf: dict[str, Any]
     detail: dict[str, Any]
     also: Callable[[Session], bool] | None
     done: Callable[[bool | MeterkeepError], None]
+
+    def refuse(self) -> None:
+        """Let the leaf say that what it was to record was refused, since its proof was used."""
+        told = replace(self.entry, kind=Kind.DENIED, decision=USED)
+        row, detail = self.leaf, self.detail
+        leaf = encode(told, row["entry"], row["at"], detail["key"], detail["detail"].encode())
+        self.leaf = row | {"leaf": leaf}
 
 
 class Leaf:
@@ -153,8 +162,9 @@ class Leaf:
 
     @property
     def stands(self) -> bool:
-        """Whether it is durable, even where what went with it was used before."""
-        return self._committed.done() and self._committed.exception() is None
+        """Whether it is durable and says what it was to say, not that its proof was used before."""
+        committed = self._committed
+        return committed.done() and committed.exception() is None and committed.result()
 
     async def durable(self) -> EntryId:
         """Return the entry id once the leaf is durable; raises as `Log.write` does."""
@@ -211,7 +221,7 @@ class Log:
 
         Raises:
             CatalogueError: The leaf is not durable: do not answer.
-            InputError: ``also`` said False (code ``used_before``); the leaf stands.
+            InputError: ``also`` said False (code ``used_before``); the leaf says so, denied.
         """
         future: Future[bool] = Future()
 
@@ -299,7 +309,7 @@ class Log:
         with self._wake:
             self._refuse_when_closed()
             self._begin()
-            self._queue.append(_Waiting(leaf, detail, also, done))
+            self._queue.append(_Waiting(entry, leaf, detail, also, done))
             self._wake.notify()
         return identity
 
@@ -320,7 +330,7 @@ class Log:
         """
         self._refuse_when_closed()
         identity, leaf, detail = self._rows(entry, self._clock.now())
-        group = [_Waiting(leaf, detail, also, lambda _: None)]
+        group = [_Waiting(entry, leaf, detail, also, lambda _: None)]
 
         def put(connection: Session) -> bool:
             [fresh] = _put(connection, group)
@@ -383,10 +393,11 @@ class Log:
 
     def _made(self, at: float, make: Callable[[], Entry]) -> _Waiting | None:
         try:
-            _, leaf, detail = self._rows(make(), at)
+            entry = make()
+            _, leaf, detail = self._rows(entry, at)
         except Exception:  # noqa: BLE001 - the writer goes on, whatever an entry is made of
             return None
-        waiting = _Waiting(leaf, detail, None, lambda _: None)
+        waiting = _Waiting(entry, leaf, detail, None, lambda _: None)
         waiting.done = lambda result: self._keep(waiting, result)
         return waiting
 
@@ -412,15 +423,21 @@ class Log:
 
 
 def _put(connection: Session, group: list[_Waiting]) -> list[bool]:
-    """Write leaves and what goes with them; return of each whether all was used the first time."""
-    _LEAF.run(connection, [w.leaf for w in group])
-    _DETAIL.run(connection, [w.detail for w in group])
+    """Write leaves and what goes with them; return of each whether all was used the first time.
+
+    The leaf of one that was not says that it was denied: no permission stands there that nobody
+    was given.
+    """
     # In one order, whoever commits: two workers that note the same uses never deadlock.
     turns = sorted(range(len(group)), key=lambda at: getattr(group[at].also, "token", b""))
     fresh = [True] * len(group)
     for at in turns:
         also = group[at].also
         fresh[at] = also is None or also(connection)
+        if not fresh[at]:
+            group[at].refuse()
+    _LEAF.run(connection, [w.leaf for w in group])
+    _DETAIL.run(connection, [w.detail for w in group])
     return fresh
 
 
@@ -451,5 +468,5 @@ def _refusal(error: Exception) -> MeterkeepError:
 
 def _fresh(identity: EntryId, fresh: bool) -> EntryId:
     if not fresh:
-        raise InputError("this was used before: make a new one", code="used_before")
+        raise InputError("this was used before: make a new one", code=USED)
     return identity

@@ -1,7 +1,7 @@
 """`application/json`: the contract's answer, at the speed of the bytes it is made of.
 
     {"meter_point", "srv", "commit",
-     "withheld": [{"from", "to", "code"}],
+     "withheld": [{"from", "to", "code", "registers": where not of all that were asked for}],
      "series": [{"register", "unit", "from", "to", "interval",
                  "values", "estimated", "coverage": {"expected", "present", "missing"}}]}
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from service.shapes.reply import Reply, estimated, missing, runs, stamps, unsaid
+from service.shapes.reply import Reply, estimated, missing, runs, stamps, unsaid, words_of
 from service.shapes.totals import Calendar, add_up
 
 if TYPE_CHECKING:
@@ -46,7 +46,12 @@ def encode_coverage(reply: Reply) -> bytes:
 
 
 def _opening(reply: Reply) -> dict[str, Any]:
-    withheld = [_ends(kept.window) | {"code": kept.code} for kept in reply.withheld]
+    withheld = [
+        _ends(kept.window)
+        | {"code": kept.code}
+        | ({"registers": of} if (of := words_of(kept)) else {})
+        for kept in reply.withheld
+    ]
     return {
         "meter_point": reply.meter_point,
         "srv": reply.srv,

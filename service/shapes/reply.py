@@ -68,10 +68,21 @@ def stamp(half_hour: int) -> str:
 
 
 def in_words(withheld: Sequence[Kept]) -> str:
-    """Return what was withheld as one line: ``from/to;code``, a comma between."""
+    """Return what was withheld as one line: ``from/to;code``, a comma between.
+
+    What concerns some registers alone names them behind the code: ``;gas_import``.
+    """
     return ", ".join(
-        f"{stamp(kept.window.start)}/{stamp(kept.window.end)};{kept.code}" for kept in withheld
+        ";".join(
+            [f"{stamp(kept.window.start)}/{stamp(kept.window.end)}", kept.code, *words_of(kept)]
+        )
+        for kept in withheld
     )
+
+
+def words_of(kept: Kept) -> list[str]:
+    """Return of which registers ``kept`` speaks; none where of all that were asked for."""
+    return [register.word for register in getattr(kept, "registers", ())]
 
 
 def missing(series: Series) -> NDArray[np.bool_]:

@@ -257,6 +257,30 @@ def test_with_partial_the_rest_is_listed_with_its_codes() -> None:
     )
 
 
+def test_with_partial_a_consent_to_one_register_answers_that_one() -> None:
+    one = replace(YES, registers=frozenset({Register.ACTIVE_IMPORT}))
+    whole = asked(registers=())
+    assert answer(whole, replace(ADVISED, consents=[one])) == "consent_missing"
+    grant = answer(replace(whole, partial=True), replace(ADVISED, consents=[one]))
+    assert isinstance(grant, Grant)
+    assert grant.registers == (Register.ACTIVE_IMPORT,)
+    assert [p.window for p in grant.parts] == [whole.window]
+    rest = (Register.ACTIVE_IMPORT_SECONDARY,)
+    assert grant.withheld == (Withheld(whole.window, "consent_missing", rest),)
+
+
+def test_of_two_consents_to_one_register_each_the_one_to_most_is_answered() -> None:
+    one = replace(YES, registers=frozenset({Register.ACTIVE_IMPORT}), window=Window(800, 900))
+    other = replace(YES, id="c_2", registers=frozenset({Register.ACTIVE_IMPORT_SECONDARY}))
+    grant = answer(asked(registers=(), partial=True), replace(ADVISED, consents=[one, other]))
+    assert isinstance(grant, Grant)
+    assert grant.registers == (Register.ACTIVE_IMPORT_SECONDARY,)
+    named = asked(registers=(Register.ACTIVE_IMPORT,), partial=True)
+    assert isinstance(answer(named, replace(ADVISED, consents=[one, other])), Grant)
+    both = asked(registers=(Register.ACTIVE_IMPORT, Register.ACTIVE_IMPORT_SECONDARY), partial=True)
+    assert answer(both, replace(ADVISED, consents=[one, other])) == "consent_missing"
+
+
 def test_partial_of_nothing_is_a_refusal() -> None:
     assert answer(asked(partial=True), Grounds()) == "consent_missing"
 

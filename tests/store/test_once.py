@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
+import pytest
+from sqlalchemy import select
+
+from store import tables
 from store.errors import InputError
 from store.log import Entry, Kind
 from store.once import Use, first
 from store.wiring import Settings, Store, initialise, open_store
+from tests.world import World
 
 AT = 2e9
 
@@ -33,6 +40,22 @@ def test_each_use_is_the_first_on_one_of_two_workers(settings: Settings) -> None
         with ThreadPoolExecutor(24) as pool:
             won = list(pool.map(write, turns))
     assert (won.count(True), won.count(False)) == (120, 120)
+
+
+def test_the_leaf_of_what_was_used_before_says_denied(world: World) -> None:
+    """An `allow` that nobody was given would stand in the log for ever."""
+    use = Use.of("dpop", "thumbprint", "1", AT)
+    intent = Entry(Kind.INTENT, "read 4.8.1", "p", "allow", b"d" * 32, {"a": 1})
+    world.store.log.write(intent, use)
+    with pytest.raises(InputError):
+        world.store.log.write(intent, use)
+    with pytest.raises(InputError):
+        asyncio.run(world.store.log.write_async(intent, use))
+    with world.store.database.read() as connection:
+        query = select(tables.leaves.c.leaf).order_by(tables.leaves.c.id.desc()).limit(3)
+        leaves = [orjson.loads(leaf[1:]) for leaf in connection.execute(query).scalars()]
+    said = [(one["kind"], one["decision"]) for one in leaves]
+    assert said == [("denied", "used_before"), ("denied", "used_before"), ("intent", "allow")]
 
 
 def test_kinds_issuers_and_numbers_never_meet(folder_settings: Settings) -> None:
