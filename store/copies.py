@@ -19,6 +19,8 @@ from store.tiles import TILE_WIDTH, Tile, decode_bundle
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from store.ports import Objects
+
 CHECKPOINT = "checkpoint"
 _YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 
@@ -44,6 +46,18 @@ class FolderCopy:
             return None
         except OSError as error:
             raise ObjectError(f"the copy cannot be read: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsCopy:
+    """One year's log among a store's objects."""
+
+    objects: Objects
+    year: int
+
+    def find(self, name: str) -> bytes | None:
+        """Return a file, or None; see `Copy`."""
+        return self.objects.find(f"log/{self.year}/{name}")
 
 
 def copies_in(folder: Path) -> dict[int, FolderCopy]:

@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import select
 
+from store import tables
 from store.asked import say
-from store.copies import Copy, copies_in
+from store.copies import Copy, ObjectsCopy, copies_in
 from store.errors import CommitConflictError, InputError, ProofError
 from store.holding import trees
 from store.notes import Checkpoint, Verifier, split_note
@@ -23,7 +25,7 @@ from store.report import as_json, lines, status_of
 from store.seeking import Found, entry_at, entry_called, prove
 from store.verdicts import NO_KEY, Status, Trust, Verdict
 from store.verifying import verify_all
-from store.wiring import Settings, open_store
+from store.wiring import Settings, Store, open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 Keys = Annotated[
@@ -160,13 +162,26 @@ def verifier_keys(given: list[str]) -> list[Verifier]:
 
 
 def copies_of(folder: Path | None) -> Mapping[int, Copy]:
-    """Return the copies in a folder, or those that this machine's store keeps itself."""
+    """Return the copies in a folder, or those that this machine's store keeps itself.
+
+    Raises:
+        InputError: There is none (``no_log``).
+    """
     if folder is not None:
         return copies_in(folder)
-    objects = Settings.from_environment().objects
-    if "://" in objects:
-        raise InputError("the log is not in a folder: name a copy of it", code="no_log")
-    return copies_in(Path(objects) / "log")
+    settings = Settings.from_environment()
+    if "://" not in settings.objects:
+        return copies_in(Path(settings.objects) / "log")
+    with open_store(settings, needs_kek=False) as store:  # nothing is listed there: it says which
+        return store_copies(store)
+
+
+def store_copies(store: Store) -> Mapping[int, Copy]:
+    """Return the files of a store's log, wherever it keeps them, by year."""
+    t = tables.trees.c
+    with store.database.read() as connection:
+        years = connection.execute(select(t.shard).order_by(t.shard)).scalars().all()
+    return {year: ObjectsCopy(store.objects, year) for year in years}
 
 
 def read(path: Path) -> bytes:

@@ -13,12 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import meterkeep
 from store.copies import copies_in
 from store.notes import Signer
 from store.proof_files import ProofFile
 from store.seeking import entry_at, prove
 from tests.copies import LOG, WITNESS, Book, leaf_of
+from tests.world import DAY, KNOWN, World, days_of, window_of
 
 HERE = Path(__file__).parent
 PACKAGES = Path("/usr/share/gocode")
@@ -111,3 +114,30 @@ def test_go_takes_no_other_key(audit: Path, written: Path, tmp_path: Path) -> No
     assert ProofFile.decode(file.read_bytes()).index == 5
     other = Signer(LOG.name, bytes(32)).verifier.vkey
     assert ask(audit, "proof", other, file).returncode == 1
+
+
+def test_a_reading_is_proved_to_somebody_who_has_only_go(
+    audit: Path, home: World, tmp_path: Path
+) -> None:
+    """A stranger with key and files verifies a day of traffic and hands one reading's proof on."""
+    home.keep(days_of(KNOWN, (DAY, [1, 2])))
+    home.allow(KNOWN)
+    readings = [home.answer(KNOWN, window_of(DAY)) for _ in range(3)]
+    home.store.sequencer.run()
+    key = home.store.tree.vkeys()[0]
+    mine = shutil.copytree(Path(home.store.settings.objects) / "log", tmp_path / "mine")
+
+    def run(*arguments: object) -> str:
+        done = CliRunner().invoke(meterkeep.build(), ["log", *map(str, arguments)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert run("verify", mine, "--key", key).endswith("consistent\n")
+    entry, proof = readings[1].entry.hex(), tmp_path / "reading.tlog-proof"
+    run("proof", entry, "--copy", mine, "--out", proof)
+    shutil.rmtree(mine)
+    done = ask(audit, "proof", key, proof)
+    assert done.returncode == 0, done.stderr
+    assert f'"entry":"{entry}"' in done.stdout
+    assert '"action":"read 4.8.1"' in done.stdout
+    assert KNOWN.text not in done.stdout

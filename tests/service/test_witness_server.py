@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,14 +16,19 @@ from typer.testing import CliRunner, Result
 
 import meterkeep
 from service.witness_server import create_app
+from service.witnessing import asking
 from store import merkle
+from store.copies import copies_in
 from store.errors import InputError, MeterkeepError
+from store.log import Entry, Kind
 from store.notes import Verifier, open_note
 from store.submissions import SIZE_TYPE, Submission
-from store.verdicts import Trust
+from store.verdicts import Status, Trust
+from store.verifying import verify_all
+from store.wiring import Settings, initialise
 from store.witness import Witness
 from tests.copies import LOG, WITNESS, Book
-from tests.world import FakeClock
+from tests.world import FakeClock, opened
 
 BOOK = Book.of(40)
 NAME = "witness.example/regulator"
@@ -45,12 +51,12 @@ def key(tmp_path: Path) -> tuple[Path, Verifier]:
     return path, Verifier.parse(made.stdout)
 
 
-@pytest.fixture
-def address(key: tuple[Path, Verifier], tmp_path: Path) -> Iterator[str]:
-    """Yield where a witness listens, run as its own process."""
+@contextmanager
+def witnessing(key: tuple[Path, Verifier], folder: Path, log: str) -> Iterator[str]:
+    """Yield where a witness of ``log`` listens, run as its own process."""
     command = [
-        sys.executable, "-m", "meterkeep", "log", "witness", "--key", key[0], "--log",
-        LOG.verifier.vkey, "--state", tmp_path / "state", "--port", "0",
+        sys.executable, "-m", "meterkeep", "log", "witness", "--key", key[0], "--log", log,
+        "--state", folder / "state", "--port", "0",
     ]  # fmt: skip
     with subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, text=True,
@@ -61,6 +67,12 @@ def address(key: tuple[Path, Verifier], tmp_path: Path) -> Iterator[str]:
         yield "http://" + process.stderr.readline().split()[2].rstrip(";")
         process.terminate()
         assert process.wait(30) == 0
+
+
+@pytest.fixture
+def address(key: tuple[Path, Verifier], tmp_path: Path) -> Iterator[str]:
+    with witnessing(key, tmp_path, LOG.verifier.vkey) as where:
+        yield where
 
 
 def test_a_regulator_draws_a_key_and_runs_a_witness(
@@ -115,3 +127,25 @@ def test_a_witness_that_cannot_write_says_so_and_cosigns_nothing(
 
     answer = asyncio.run(ask())
     assert (answer.status_code, "disk" in answer.text) == (500, False)
+
+
+def test_a_store_s_checkpoints_are_cosigned_over_the_network(
+    tmp_path: Path, key: tuple[Path, Verifier]
+) -> None:
+    settings = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "store")})
+    initialise(settings)
+    with opened(settings) as world:
+        [log] = world.store.tree.vkeys()
+    policy = tmp_path / "witnesses.toml"
+    with witnessing(key, tmp_path, log) as address:
+        policy.write_text(f'quorum = 1\n[[witness]]\nkey = "{key[1].vkey}"\nurl = "{address}"\n')
+        named = Settings.from_environment(
+            {"METERKEEP_HOME": str(tmp_path / "store"), "METERKEEP_WITNESSES": str(policy)}
+        )
+        with asking(named) as witnesses, opened(named, witnesses=witnesses) as world:
+            for _ in range(3):
+                world.store.log.write(Entry(Kind.OPERATE, "something"))
+                assert world.store.sequencer.run()
+    trust = Trust([Verifier.parse(log), key[1]], quorum=1)
+    [one, _] = verify_all(copies_in(Path(named.objects) / "log"), trust)
+    assert (one.status, one.cosigned) == (Status.CONSISTENT, [NAME])

@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import delete, insert, select, update
+from typer.testing import CliRunner, Result
 
+import meterkeep
 from store import lake, retention_rules, tables
 from store.catalogue import FileState
-from store.copies import copies_in
+from store.errors import InputError
 from store.facts import Supply
 from store.holding import trees
 from store.log import Entry, Kind
+from store.log_commands import store_copies
 from store.notes import Verifier
 from store.reads import Window
 from store.retention import Retention
@@ -30,7 +34,7 @@ HOME, OTHER = mpan(1), mpan(2)
 def held(world: World) -> Verdict:
     """Bring the log into its tree, verify that, and hold the store to it."""
     world.store.sequencer.run()
-    copies = copies_in(Path(world.store.settings.objects) / "log")
+    copies = store_copies(world.store)
     keys = [Verifier.parse(key) for key in world.store.tree.vkeys()]
     verdicts = verify_all(copies, Trust(keys))
     assert [one.status for one in verdicts] == [Status.CONSISTENT] * len(verdicts)
@@ -52,6 +56,10 @@ def by_hand(world: World, *statements: Any) -> None:
 @pytest.fixture
 def kept(home: World) -> World:
     """Return a store with commits, a revert, a compaction, facts of each kind, answers."""
+    return filled(home)
+
+
+def filled(home: World) -> World:
     lived(home)
     meters = [days_of(mpan(number), (DAY, [1]), (DAY + 31, [2])) for number in range(1, 9)]
     home.keep(*meters)
@@ -73,9 +81,38 @@ def test_a_store_that_nobody_touched_is_what_its_log_says(kept: World) -> None:
     assert "34 rows stand" in told
 
 
+def test_on_every_keeper_it_is_what_its_log_says(world: World) -> None:
+    assert held(filled(world)).every == []
+    by_hand(world, delete(tables.supply_choices))
+    assert "1 that the log states are gone" in wrong(world)
+
+
+def test_the_command_holds_this_machine_s_store(
+    kept: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("\n".join(kept.store.tree.vkeys()))
+    kept.store.sequencer.run()
+    kept.store.sequencer.close()
+    monkeypatch.setenv("METERKEEP_HOME", str(kept.store.settings.home))
+
+    def run(*arguments: str) -> Result:
+        asked = ["log", "verify", "--store", "--key", str(keys), *arguments]
+        return CliRunner().invoke(meterkeep.build(), asked)
+
+    good = run()
+    assert (good.exit_code, good.stdout.splitlines()[-1]) == (0, "consistent")
+    assert "the store: consistent" in good.stdout
+    assert isinstance(run("--hashes").exception, InputError)
+    by_hand(kept, delete(tables.reverts))
+    bad = run("--json")
+    assert bad.exit_code == 1
+    assert orjson.loads(bad.stdout)["logs"][-1]["origin"] == "the store"
+
+
 def test_what_is_newer_than_the_checkpoint_counts_too(kept: World) -> None:
     held(kept)
-    copies = copies_in(Path(kept.store.settings.objects) / "log")
+    copies = store_copies(kept.store)
     keys = [Verifier.parse(key) for key in kept.store.tree.vkeys()]
     verdicts = verify_all(copies, Trust(keys))
     kept.keep(days_of(OTHER, (DAY, [9])))

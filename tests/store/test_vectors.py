@@ -18,16 +18,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
-from store import block, envelope, lake, log, tables
+from store import block, envelope, lake, log, tables, tiles
 from store.keys import Dek, bucket_of
 from store.local import FileKek
 from store.marks import Marks
+from store.notes import Algorithm, Signer, Verifier, open_note, sign_note
+from store.promises import Promise, promised
+from store.proof_files import ProofFile
 from store.quarantine import Quarantine
 from store.reads import Mpxn
-from store.runs import Run
+from store.runs import Run, rows_digest
+from store.submissions import Submission
 from store.tags import renamed
 from tests.world import World
 
@@ -38,7 +43,17 @@ Said = dict[str, Any]
 
 def hexed(said: Said) -> Said:
     """Return ``said`` with its hex as bytes; numbers, lists and words stay."""
-    words = {"text", "party", "profile", "reason", "entry_values", "plain"}
+    words = {
+        "text",
+        "party",
+        "profile",
+        "reason",
+        "entry_values",
+        "plain",
+        "name",
+        "origin",
+        "note",
+    }
     return {k: bytes.fromhex(v) if isinstance(v, str) and k not in words else v
             for k, v in said.items()}  # fmt: skip
 
@@ -146,6 +161,75 @@ def second_rejected(said: Said) -> bytes:
         said["reason"].encode(), struct.pack(">Q", said["first_line"]),
     )  # fmt: skip
     return gcm(said["quarantine"], said["nonce"], said["plain"].encode(), context)
+
+
+def ed25519(seed: bytes, message: bytes) -> tuple[bytes, bytes]:
+    """Return the public key of ``seed`` and its signature of ``message``."""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    return key.public_key().public_bytes_raw(), key.sign(message)
+
+
+def key_id(name: str, typed: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + typed).digest()[:4]
+
+
+def b64(data: bytes) -> bytes:
+    return base64.b64encode(data)
+
+
+def second_bundle(said: Said) -> bytes:
+    leaves = [bytes.fromhex(leaf) for leaf in said["leaves"]]
+    return b"".join(struct.pack(">H", len(leaf)) + leaf for leaf in leaves)
+
+
+def second_rows(said: Said) -> bytes:
+    whole = hashlib.sha256()
+    for subject, boxes in said["runs"]:
+        held = bytes.fromhex(boxes)
+        whole.update(bytes.fromhex(subject) + struct.pack("<H", len(held) // 146))
+        whole.update(hashlib.sha256(held).digest()[:16])
+    return whole.digest()
+
+
+def second_note(said: Said) -> bytes:
+    text = said["text"].encode()
+    public, signature = ed25519(said["seed"], text)
+    line = b64(key_id(said["name"], b"\x01" + public) + signature)
+    return bytes(text + "\n— {} ".format(said["name"]).encode() + line + b"\n")
+
+
+def second_cosignature(said: Said) -> bytes:
+    message = "cosignature/v1\ntime {}\n{}".format(said["at"], said["text"]).encode()
+    public, signature = ed25519(said["seed"], message)
+    body = key_id(said["name"], b"\x04" + public) + struct.pack(">Q", said["at"]) + signature
+    return bytes("— {} ".format(said["name"]).encode() + b64(body) + b"\n")
+
+
+def second_vkey(said: Said) -> bytes:
+    typed = bytes([said["type"]]) + ed25519(said["seed"], b"")[0]
+    told = said["name"], key_id(said["name"], typed).hex(), b64(typed).decode()
+    return "+".join(told).encode()
+
+
+def second_promise(said: Said) -> bytes:
+    at = struct.pack(">Q", said["at"])
+    message = fields(
+        b"meterkeep promise v1", said["origin"].encode(), said["entry"], said["leaf_hash"], at
+    )
+    whole = at + said["leaf_hash"] + ed25519(said["seed"], message)[1]
+    return base64.urlsafe_b64encode(whole).rstrip(b"=")
+
+
+def second_proof(said: Said) -> bytes:
+    hashes = [b64(bytes.fromhex(each)) for each in said["hashes"]]
+    extra, index = b"extra " + b64(said["leaf"]), b"index %d" % said["index"]
+    lines = [b"c2sp.org/tlog-proof@v1", extra, index, *hashes, b"", b""]
+    return b"\n".join(lines) + bytes(said["note"].encode())
+
+
+def second_submission(said: Said) -> bytes:
+    hashes = [b64(bytes.fromhex(each)) for each in said["hashes"]]
+    return b"\n".join([b"old %d" % said["old"], *hashes, b"", said["note"].encode()])
 
 
 SECOND: dict[str, Callable[[Said], bytes]] = {
@@ -290,6 +374,59 @@ class Ours:
         self._drawing(said["nonce"])
         key = envelope.cipher(said["quarantine"])
         return envelope.wrap(key, said["plain"].encode(), context)
+
+    def bundle(self, said: Said) -> bytes:
+        leaves = [bytes.fromhex(leaf) for leaf in said["leaves"]]
+        made = tiles.encode_bundle(leaves)
+        assert tiles.decode_bundle(made) == leaves
+        return made
+
+    def rows(self, said: Said) -> bytes:
+        runs = []
+        for subject, boxes in said["runs"]:
+            held = bytes.fromhex(boxes)
+            digest = envelope.run_digest(held)
+            runs.append(Run(bytes.fromhex(subject), 77, len(held) // 146, digest).encode())
+        return rows_digest(runs)
+
+    def note(self, said: Said) -> bytes:
+        signer = Signer(said["name"], said["seed"])
+        note = sign_note(said["text"], [signer])
+        assert open_note(note, [signer.verifier]).text == said["text"]
+        return note
+
+    def cosignature(self, said: Said) -> bytes:
+        signer = Signer(said["name"], said["seed"], Algorithm.COSIGNATURE)
+        return signer.line(said["text"], said["at"]).encode()
+
+    def vkey(self, said: Said) -> bytes:
+        signer = Signer(said["name"], said["seed"], Algorithm(said["type"]))
+        assert Verifier.parse(signer.verifier.vkey) == signer.verifier
+        return signer.verifier.vkey.encode()
+
+    def promise(self, said: Said) -> bytes:
+        signer, entry, hashed = (
+            Signer(said["origin"], said["seed"]),
+            said["entry"],
+            said["leaf_hash"],
+        )
+        signed = signer.sign_bytes(promised(said["origin"], entry, hashed, said["at"]))
+        promise = Promise(entry, said["at"], hashed, signed)
+        promise.check(signer.verifier)
+        assert Promise.parse(f"{entry.hex()}:{promise.text}") == promise
+        return promise.text.encode()
+
+    def proof(self, said: Said) -> bytes:
+        hashes = tuple(bytes.fromhex(each) for each in said["hashes"])
+        file = ProofFile(said["index"], hashes, said["note"].encode(), said["leaf"])
+        assert ProofFile.decode(file.encode()) == file
+        return file.encode()
+
+    def submission(self, said: Said) -> bytes:
+        hashes = [bytes.fromhex(each) for each in said["hashes"]]
+        made = Submission(said["old"], hashes, said["note"].encode())
+        assert Submission.decode(made.encode()) == made
+        return made.encode()
 
 
 EACH = [
