@@ -45,10 +45,9 @@ class Edge:
         """Return another edge of the same tree."""
         return Edge(self.size, self._rows)
 
-    @property
-    def last(self) -> tuple[bytes, ...]:
-        """The hashes of the leaves in the last tile that is not full."""
-        return tuple(self._rows[0])
+    def row(self, level: int) -> tuple[bytes, ...]:
+        """Return the hashes of a level's last tile, empty where that is full."""
+        return tuple(self._rows[level])
 
     def extend(self, leaves: Iterable[bytes]) -> dict[Tile, bytes]:
         """Add leaves, given by their hashes; returns the tiles that must be kept, with their bytes.

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from store import scrub
 from store.database import MOST_ROWS
 from store.edge import Edge
 from store.errors import (
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from store.places import Places
     from store.ports import Clock, Objects, Witnesses
 
+LOOKED = 8  # tiles read again in a pass
+LOOKED_FIRST = 256  # tiles read again before a service starts
 MOST_LEAVES = 8_192  # of one checkpoint: some 3 MB in memory
 SECRET = "log-signing"  # noqa: S105 - the name of a secret
 _ROLLED_BACK = (
@@ -120,6 +123,7 @@ class Sequencer:
         self._holder = os.urandom(8).hex()
         self._state: _State | None = None
         self._turn = threading.Lock()
+        self._scrub = scrub.Scrub()
 
     def run(self) -> bool:
         """Do one pass; returns whether all that was committed before it stands in a checkpoint.
@@ -151,7 +155,9 @@ class Sequencer:
         """
         standing = self._newest(year_of(self._clock.now()))
         if standing is not None:
-            self._opened(standing.shard)
+            _, edge, _ = self._opened(standing.shard)
+            shelf = Shelf(self._objects, standing.shard)
+            scrub.newest(shelf, edge, LOOKED_FIRST if self._objects.is_local else LOOKED)
 
     def close(self) -> None:
         """Let another sequencer begin at once."""
@@ -164,6 +170,7 @@ class Sequencer:
 
     def _pass(self) -> bool:
         if self._state is not None and not self._places.waiting():
+            self._look(self._state)
             return True
         if self._state is None:
             lease = self._places.take(self._holder)
@@ -178,7 +185,13 @@ class Sequencer:
         while self._number(state):
             self._publish(state)
         self._publish(state)
+        self._look(state)
         return True
+
+    def _look(self, state: _State) -> None:
+        """Read a few tiles again; a fault is found after all that waited was published."""
+        most = LOOKED if self._objects.is_local else 1
+        self._scrub.some(state.shelf, state.shard, state.edge, most)
 
     def _number(self, state: _State) -> bool:
         """Number what waits, so much as one checkpoint takes; returns whether more may wait."""
@@ -208,7 +221,7 @@ class Sequencer:
         start = old - old % TILE_WIDTH
         leaves = self._places.leaves(state.shard, start, size)
         hashes = [leaf_hash(leaf) for leaf in leaves]
-        if tuple(hashes[: old - start]) != state.edge.last:
+        if tuple(hashes[: old - start]) != state.edge.row(0):
             raise TamperedError("leaf", "an entry of the log was changed in the database")
         edge = state.edge.copy()
         files = edge.extend(hashes[old - start :])

@@ -1,8 +1,4 @@
-"""Rounds of the log: a worker that is killed, and what anybody may then read of the tree.
-
-Nothing of the program's memory is trusted: the tree is read from its objects alone, by the public
-key, and set against every entry that was acknowledged and every checkpoint that was ever seen.
-"""
+"""Rounds of the log: a worker that is killed, and what anybody may then read of the tree."""
 
 from __future__ import annotations
 
@@ -14,14 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from store.errors import MeterkeepError
-from store.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_of
-from store.notes import Checkpoint, Signer, open_note
+from store.notes import Signer
 from store.sequencer import origin_of
-from store.tiles import TILE_WIDTH, Hashes, Tile, decode_bundle, width_at
 from store.wiring import Settings
+from tests.faults.log_checker import LogChecker
 from tests.faults.log_worker import URL
 from tests.faults.rounds import STEP, Worker, worker
 
@@ -33,14 +25,11 @@ class LogRounds:
 
     def __init__(self, settings: Settings, work: Worker, *, seed: int = 1) -> None:
         year = datetime.now(UTC).year
-        self._folder = Path(settings.objects) / "log" / str(year)
-        self._origin = origin_of(URL, year)
+        key = Signer(origin_of(URL, year), SEED).verifier
+        self._checker = LogChecker(Path(settings.objects) / "log" / str(year), key)
+        self.look = self._checker.look
         self._work, self._drawn = work, random.Random(seed)
         self._span, self._steps = 0.1, 10
-        self._frontier, self._leaves = Frontier(), list[bytes]()
-        self._roots = [EMPTY_ROOT]  # of each size
-        self._seen = dict[int, bytes]()  # checkpoints, by size
-        self._acked = set[str]()
         self.killed, self.ended = 0, 0
         self.at = Counter[str]()
 
@@ -74,53 +63,14 @@ class LogRounds:
         said = self._do(variant, writing=False)
         assert said["done"], said
 
-    def look(self, *, whole: bool) -> list[str]:
-        """Return what is wrong with the tree; ``whole``: every acknowledged entry must be in it."""
-        try:
-            return [*self._look(whole)]
-        except (MeterkeepError, OSError) as error:
-            return [f"the tree cannot be read: {error}"]
-
     def _do(self, variant: str, **job: Any) -> dict[str, Any]:
         said = self._work("log", variant=variant, seed=SEED.hex(), **job)
         assert not said["error"], said["error"]
-        self._acked.update(said["acked"])
+        self._checker.acked.update(said["acked"])
         for line in said["noted"]:
             size, root = line.split()
-            known = self._seen.setdefault(int(size), bytes.fromhex(root))
-            assert known == bytes.fromhex(root), f"two checkpoints of {size} entries"
+            self._checker.note(int(size), bytes.fromhex(root))
         return said
-
-    def _look(self, whole: bool) -> Iterator[str]:
-        key = Signer(self._origin, SEED).verifier
-        note = open_note((self._folder / "checkpoint").read_bytes(), [key])
-        found = Checkpoint.parse(note.text)
-        self._seen.setdefault(found.size, found.root)
-        hashes = Hashes(found.size, self._tile)
-        if root_of(found.size, hashes) != found.root:
-            yield "the tiles are not those under the checkpoint"
-        leaves = list[bytes]()
-        for index in range(-(-found.size // TILE_WIDTH)):
-            leaves += decode_bundle(
-                self._tile(Tile(None, index, width_at(None, index, found.size)))
-            )
-        if leaves[: len(self._leaves)] != self._leaves:
-            yield "entries were changed, lost or put in another order"
-        for leaf in leaves[len(self._leaves) :]:
-            self._frontier.append(leaf_hash(leaf))
-            self._roots.append(self._frontier.root())
-        self._leaves = leaves
-        for size, root in self._seen.items():
-            if size >= len(self._roots) or self._roots[size] != root:
-                yield f"the checkpoint of {size} entries does not begin that of {found.size}"
-        entries = Counter(orjson.loads(leaf[1:])["entry"] for leaf in leaves)
-        if any(count > 1 for count in entries.values()):
-            yield "an entry stands twice"
-        if whole and (missing := self._acked - entries.keys()):
-            yield f"{len(missing)} acknowledged entries are in no tree"
-
-    def _tile(self, tile: Tile) -> bytes:
-        return (self._folder / tile.path).read_bytes()
 
 
 @contextmanager

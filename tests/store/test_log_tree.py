@@ -367,3 +367,40 @@ def test_the_name_of_a_log_stays_where_the_public_address_changes(
         write(world.store, 3)
         world.store.sequencer.run()
         assert read(world.store, YEAR + 1)[0].origin == f"reads.example/meterkeep/v1/log/{YEAR + 1}"
+
+
+# ---- a bit, anywhere -------------------------------------------------------------------------
+
+
+def tiles_under(world: World) -> list[str]:
+    """Return the names of every tile and bundle that the newest checkpoint stands on."""
+    size = read(world.store)[0].size
+    tiles = [
+        Tile(level, index, width)
+        for level in (None, 0, 1)
+        for index in range(-(-size // 256))
+        if (width := width_at(level, index, size))
+    ]
+    return [f"log/{YEAR}/{tile.path}" for tile in tiles]
+
+
+@pytest.mark.parametrize("which", range(7))
+def test_a_bit_flipped_in_any_tile_is_found_by_the_next_start_and_the_next_pass(
+    folder_settings: Settings, which: int
+) -> None:
+    clock = FakeClock()
+    with opened(folder_settings, clock) as world:
+        write(world.store, 600)
+    with opened(folder_settings, clock) as world:
+        names = tiles_under(world)
+        assert len(names) == 7
+        assert world.store.sequencer.run()
+        body = world.steal(names[which])
+        flip(world, names[which], len(body) // 2)
+        for find in (world.store.sequencer.check, world.store.sequencer.run):
+            with pytest.raises(TamperedError) as found:
+                find()
+            assert found.value.what in {"tile", "leaf"}
+        world.forge(names[which], body)
+        world.store.sequencer.check()
+        assert world.store.sequencer.run()

@@ -1,0 +1,98 @@
+"""Old tiles are read again: a bit that rots under years of newer entries is found in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from store.edge import Edge
+from store.errors import ObjectError, TamperedError
+from store.merkle import leaf_hash
+from store.scrub import Scrub, newest
+from store.shelf import Shelf
+from store.tiles import Tile, encode_bundle
+
+SIZE = 70_000  # one full tile of level 1, and an edge of three levels
+LEAVES = [at.to_bytes(4, "big") for at in range(SIZE)]
+SHARD = 2026
+
+
+class Memory:
+    """As much of a keeper of objects as a shelf that is read needs."""
+
+    is_local = True
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+
+    def keep(self, bodies: Mapping[str, bytes]) -> None:
+        self.held |= bodies
+
+    def find(self, name: str) -> bytes | None:
+        return self.held.get(name)
+
+    def flip(self, tile: Tile, at: int) -> None:
+        name = f"log/{SHARD}/{tile.path}"
+        body = bytearray(self.held[name])
+        body[at] ^= 4
+        self.held[name] = bytes(body)
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[dict[str, bytes], Edge]:
+    memory, edge = Memory(), Edge()
+    files = edge.extend(map(leaf_hash, LEAVES))
+    for at in range(0, SIZE, 256):
+        some = LEAVES[at : at + 256]
+        files[Tile(None, at // 256, len(some))] = encode_bundle(some)
+    Shelf(memory, SHARD).keep(files)  # type: ignore[arg-type]
+    return memory.held, edge
+
+
+def passes(memory: Memory, edge: Edge, most: int = 8) -> int:
+    """Return how many looks it takes until something is found; a whole turn at most."""
+    scrub, shelf = Scrub(), Shelf(memory, SHARD)  # type: ignore[arg-type]
+    for at in range(-(-SIZE // 256 // most) + 2):
+        try:
+            scrub.some(shelf, SHARD, edge, most)
+        except (TamperedError, ObjectError):
+            with pytest.raises((TamperedError, ObjectError)):
+                scrub.some(shelf, SHARD, edge, most)  # it does not go away by itself
+            return at
+    return -1
+
+
+def test_a_whole_turn_of_a_sound_log_finds_nothing(whole: tuple[dict[str, bytes], Edge]) -> None:
+    memory = Memory()
+    memory.held = dict(whole[0])
+    assert passes(memory, whole[1]) == -1
+    newest(Shelf(memory, SHARD), whole[1], 1_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "tile",
+    [Tile(0, 3, 256), Tile(None, 3, 256), Tile(0, 256, 256), Tile(0, 273, 112), Tile(1, 0, 256),
+     Tile(None, 273, 112), Tile(1, 1, 17), Tile(2, 0, 1)],
+    ids=lambda tile: tile.path,
+)  # fmt: skip
+@pytest.mark.parametrize("gone", [False, True], ids=["flipped", "gone"])
+def test_what_is_flipped_or_gone_anywhere_is_found_within_a_turn(
+    whole: tuple[dict[str, bytes], Edge], tile: Tile, gone: bool
+) -> None:
+    memory = Memory()
+    memory.held = dict(whole[0])
+    if gone:
+        del memory.held[f"log/{SHARD}/{tile.path}"]
+    else:
+        memory.flip(tile, 13)
+    assert passes(memory, whole[1]) >= 0
+    with pytest.raises((TamperedError, ObjectError)):
+        newest(Shelf(memory, SHARD), whole[1], 1_000)  # type: ignore[arg-type]
+
+
+def test_the_newest_are_looked_at_first(whole: tuple[dict[str, bytes], Edge]) -> None:
+    memory = Memory()
+    memory.held = dict(whole[0])
+    memory.flip(Tile(None, 272, 256), 13)
+    assert passes(memory, whole[1]) == 0
