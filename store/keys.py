@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select, text
@@ -28,7 +29,7 @@ from store.reads import Mpxn
 from store.tags import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.engine import Connection
@@ -216,6 +217,20 @@ class Keys:
               for generation, kek, count, made in buckets),
             Held("dek", "DEKs", None, deks, None, None),
         ]  # fmt: skip
+
+    def unwrapping(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        """Yield kind and place of each secret and bucket key, and what unwraps it afresh."""
+        t, b = tables.secrets.c, tables.bucket_keys.c
+        with self._database.read() as connection:
+            secrets = connection.execute(select(t.name, t.generation, t.wrapped, t.kek)).all()
+            buckets = connection.execute(select(b.bucket, b.generation, b.wrapped, b.kek)).all()
+        both = (("secret", secrets, self._secret_context),
+                ("bucket key", buckets, self._bucket_context))  # fmt: skip
+        for kind, rows, context_of in both:
+            for first, generation, wrapped, epoch in map(tuple, rows):
+                context = context_of(first, generation)
+                opens = partial(self._keks.unwrap, epoch, bytes(wrapped), context)
+                yield kind, f"{first} {generation}", opens
 
     def rewrapped(
         self, kind: str, place: tuple[Any, int], wrapped: bytes, old: int, new: int

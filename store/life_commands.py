@@ -1,22 +1,31 @@
-"""Commands of the life of what is kept: retain."""
+"""Commands of the life of what is kept: retain, check."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from store import retention_rules
 from store.asked import say
+from store.checking import Checking, Finding, Step
+from store.checking_keys import CheckingKeys
+from store.marks import Marks
 from store.retention import Retained, Retention
 from store.wiring import Settings, open_store
 
+_LISTED = 1_000  # findings listed for programs
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's sub-commands to ``app``."""
     app.command()(retain)
+    app.command()(check)
 
 
 def retain(
@@ -49,3 +58,59 @@ def _lines(done: Retained, check: bool) -> str:
         f"{done.waiting:>10,}  customers are erased, and not in every backup yet",
         *([] if done.clean else ["the write-ahead log is read by somebody: run it again later"]),
     ))  # fmt: skip
+
+
+def check(
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Only what needs no key: files and catalogue.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the store against itself, end to end; mends nothing. Status 1: findings."""
+    with open_store(Settings.from_environment(), needs_kek=not without_keys) as store:
+        plain = Checking(store.database, store.catalogue, store.objects)
+        with _progress() as step:
+            found = _told(plain.run(step), as_json=as_json)
+            if not without_keys:
+                keys = CheckingKeys(
+                    store.database, store.keys, store.tenancies, Marks(store.keys), store.quarantine
+                )
+                found += _told(keys.run(step), as_json=as_json)
+        counts = plain.counts()
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    if as_json:
+        listed = [{"what": one.what, "reason": one.reason} for one in found[:_LISTED]]
+        said = {"findings": len(found), "listed": listed, "looked_at": counts}
+        say("", said, as_json=True)
+    else:
+        say(f"{len(found):,} findings in {text}", None, as_json=False)
+    if found:
+        raise typer.Exit(1)
+
+
+def _told(findings: Iterable[Finding], *, as_json: bool) -> list[Finding]:
+    """Say each finding as it is found; returns them, as many as are worth keeping."""
+    kept: list[Finding] = []
+    for one in findings:
+        kept.append(one)
+        if not as_json:
+            say(str(one), None, as_json=False)
+    return kept
+
+
+@contextmanager
+def _progress() -> Iterator[Step]:
+    """Yield what shows how far a check is, on a terminal's standard error."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def step(name: str, at: int, of: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=of)
+            bar.update(tasks[name], completed=at)
+
+        yield step

@@ -19,7 +19,7 @@ from store import envelope, tables
 from store.catalogue import Catalogue
 from store.database import MOST_ROWS, portions
 from store.envelope import Cipher, cipher, fields
-from store.errors import ErasedError, InputError
+from store.errors import ErasedError, InputError, TamperedError
 from store.log import Entry, Kind
 
 if TYPE_CHECKING:
@@ -151,6 +151,26 @@ class Quarantine:
         context = self._context(row.digest, group.profile, group.reason, group.first_line)
         header, lines = orjson.loads(envelope.unwrap(key, row.sealed, context, "rejected group"))
         return group, header, [(number, text) for number, text in lines]
+
+    def opens(self, row: Any) -> None:
+        """See that a row of refused lines opens; shows nothing of it.
+
+        Raises:
+            ErasedError: Its customer has no key.
+            TamperedError: It is not what was kept.
+        """
+        with self._database.read() as connection:
+            held = self._tenancies.all_deks(connection, [row.subject] if row.subject else [])
+        key = cipher(self._keys.secret("quarantine", row.key)) if row.subject is None else None
+        if key is None:
+            deks = held.get(row.subject)
+            if deks is None:
+                raise ErasedError
+            if row.key not in deks:
+                raise TamperedError("rejected group", "refused lines name a key that is gone")
+            key = deks[row.key].key
+        context = self._context(row.digest, row.profile, row.reason, row.first_line)
+        envelope.unwrap(key, row.sealed, context, "rejected group")
 
     def rewrap(self, subjects: Iterable[bytes]) -> int:
         """Seal the refused lines of ``subjects`` under their newest DEK; returns how many groups.

@@ -23,12 +23,12 @@ from sqlalchemy import and_, bindparam, select, update
 from store import jobs, tables
 from store.database import MOST_ROWS, Prepared, portions
 from store.errors import InputError
+from store.fact_kinds import TAGGED, FactKind
 from store.log import Entry, Kind, Log
 from store.marks import PROOF, TOGETHER, Marks, proven
 from store.tags import MOST_GENERATIONS, NAMED, SECRET, generation_of, renamed
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
     from store.database import Database
@@ -52,32 +52,6 @@ class Renamed:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A table of facts: what its marks are made of, and by what its rows are found again."""
-
-    name: str
-    table: Table
-    columns: tuple[str, ...]  # of the mark
-    key: tuple[str, ...]
-
-
-def _all_but_entry(table: Table) -> tuple[str, ...]:
-    return tuple(str(column.name) for column in table.c if column.name != "entry")
-
-
-_KINDS = (
-    _Kind("tenancy", tables.tenancies, ("tag", "start", "subject"), ("tag", "start")),
-    _Kind("registration", tables.registrations,
-          ("tag", "party", "role", "premises", "start", "end"), ("id",)),
-    _Kind("consent", tables.consents, _all_but_entry(tables.consents), ("id",)),
-    _Kind("consent event", tables.consent_events, _all_but_entry(tables.consent_events),
-          ("consent", "version")),
-    _Kind("choice", tables.supply_choices, ("tag", "party", "granularity", "choice", "at"),
-          ("id",)),
-)  # fmt: skip
-
-
 _PUT = {
     kind.name: Prepared(
         update(kind.table)
@@ -86,7 +60,7 @@ _PUT = {
         )))
         .values(tag=bindparam("t"), entry=bindparam("e"))
     )
-    for kind in _KINDS
+    for kind in TAGGED
 }  # fmt: skip
 
 
@@ -167,11 +141,11 @@ class Renaming:
         self, connection: Connection, tags: Sequence[bytes], following: int
     ) -> tuple[int, list[bytes]]:
         """Rename the first of ``tags``, as many as one transaction takes; return the others too."""
-        found: dict[bytes, list[tuple[_Kind, Any]]] = {tag: [] for tag in tags}
-        for kind in _KINDS:
+        found: dict[bytes, list[tuple[FactKind, Any]]] = {tag: [] for tag in tags}
+        for kind in TAGGED:
             for row in connection.execute(_rows(kind, tags)):
                 found.get(bytes(row.tag), []).append((kind, row))
-        taken: list[tuple[_Kind, Any]] = []
+        taken: list[tuple[FactKind, Any]] = []
         left = list(tags)
         while left and (not taken or len(taken) + len(found[left[0]]) <= MOST_ROWS):
             taken += found[left.pop(0)]
@@ -180,7 +154,7 @@ class Renaming:
         return len(taken), left
 
     def _move(
-        self, connection: Connection, rows: Sequence[tuple[_Kind, Any]], following: int
+        self, connection: Connection, rows: Sequence[tuple[FactKind, Any]], following: int
     ) -> None:
         """Give at most 64 facts their new tag, stated by one leaf."""
         facts, ended, was, held = [], [], [], []
@@ -198,7 +172,7 @@ class Renaming:
         detail = {"facts": facts, "ended": ended, "was": was}
         stated = Entry(Kind.KEY, "keys rotate lookup", detail=detail)
         [leaf] = self._log.append(connection, stated)
-        for kind in _KINDS:
+        for kind in TAGGED:
             mine = [
                 {"t": fresh, "e": leaf if true else told["entry"]}
                 | {f"k{at}": told[name] for at, name in enumerate(kind.key)}
@@ -233,7 +207,7 @@ def _next(connection: Connection, past: bytes) -> list[bytes]:
     return sorted(names if whole else {name for name in names if name <= min(ends)})
 
 
-def _rows(kind: _Kind, tags: Sequence[bytes]) -> Any:
+def _rows(kind: FactKind, tags: Sequence[bytes]) -> Any:
     names = dict.fromkeys(("tag", *kind.columns, *kind.key, "entry"))
     query = proven(kind.table, *(kind.table.c[name] for name in names))
     if kind.table is tables.consent_events:

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, delete, insert, null, select, update
 from store import envelope, tables
 from store.database import MOST_ROWS, Prepared, insert_absent, portions
 from store.envelope import fields
-from store.errors import CommitConflictError, InputError, TamperedError
+from store.errors import CommitConflictError, ErasedError, InputError, TamperedError
 from store.grounds import Tenancy, chain
 from store.keys import Dek, Keys, bucket_of
 from store.log import Entry, Kind, Log
@@ -181,6 +181,20 @@ class Tenancies:
                 if self._keys.tag(mpxn) == tag:
                     return mpxn.text
         raise TamperedError("mpxn", "a customer's key stands beside another meter point")
+
+    def opened(self, connection: Session, subject: bytes) -> Mpxn:
+        """Return the meter point of a customer, as their own key sealed it.
+
+        Raises:
+            ErasedError: The customer has no key.
+            TamperedError: The key, or what it sealed, is not what was kept.
+        """
+        deks = self.all_deks(connection, [subject]).get(subject)
+        if deks is None:
+            raise ErasedError
+        dek = deks[max(deks)]
+        [(sealed,)] = _MPXN.rows(connection, subject=subject)
+        return Mpxn(envelope.unwrap(dek.key, sealed, _mpxn_context(subject, dek), "mpxn").decode())
 
     def draw(self) -> bytes:
         """Return a fresh subject, random, whose bucket has its key."""

@@ -451,7 +451,7 @@ def test_a_rotation_that_died_is_ended_by_the_next_one(
 
     def dying(*parts: Any) -> Iterator[int]:
         for at, count in enumerate(portions(*parts)):
-            if at == 2:
+            if at == 1:
                 raise MeterkeepError("died")
             yield count
 
