@@ -176,7 +176,7 @@ def _lines(reports: Sequence[Report]) -> Iterator[str]:
         if one.mended:
             yield f"  {one.mended:,} made anew"
         if one.status is Status.COMPLETE:
-            yield f"  complete, under root {one.root}"
+            yield f"  complete, under root {one.root[:16]}"
     if not reports:
         yield "the log has no tree yet"
 
@@ -229,7 +229,8 @@ def _show(found: Analysis, names: Mapping[str, str]) -> None:
             console.print()
     unusual = f"{found.findings:,} findings" if found.findings else "nothing unusual"
     parties = len(found.busiest)
-    console.print(f"{found.entries:,} requests of {parties:,} parties; {unusual}", markup=False)
+    of = f"{parties:,} parties" if parties != 1 else "one party"
+    console.print(f"{found.entries:,} requests of {of}; {unusual}", markup=False)
 
 
 def _table(title: str, rows: Sequence[Row], names: Mapping[str, str]) -> Table:

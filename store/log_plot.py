@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".png", ".svg")
 _SHOWN: Final = 8  # parties by name; the others are one
+_FEWEST: Final = 8.0  # days that an axis of time shows at least
 _LONGEST: Final = 28  # characters of a name
 _ANSWERED, _REFUSED, _ODD = "#33658a", "#e07a5f", "#c1121f"
 _INK: Final = "#333333"
@@ -103,7 +104,7 @@ def _days(axes: Axes, found: Analysis) -> None:
         whole = {row["day"]: row["answered"] + row["refused"] for row in found.days}
         axes.plot(sorted(odd), [whole[one] for one in sorted(odd)], "v", color=_ODD, markersize=6,
                   label="a party's sudden change")  # fmt: skip
-    _dated(axes)
+    _dated(axes, day)
     axes.set_ylabel("requests")
     axes.set_xlabel("day, London")
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -154,9 +155,13 @@ def _hours(axes: Axes, found: Analysis, labels: Mapping[str, str]) -> None:
     bar.outline.set_visible(False)
 
 
-def _dated(axes: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
+def _dated(axes: Axes, moments: Sequence[date]) -> None:
+    """Let the time of ``axes`` be read off it; what lasted a day stands in the middle of some."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num  # noqa: PLC0415
 
+    low, high = (float(date2num(one)) for one in (min(moments), max(moments)))  # type: ignore[no-untyped-call]
+    beside = max(_FEWEST - (high - low), 2.0) / 2
+    axes.set_xlim(low - beside, high + beside)
     locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -183,6 +188,6 @@ def _peaks(axes: Axes, found: Analysis, labels: Mapping[str, str]) -> None:
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("different customers")
     axes.set_xlabel("hour, UTC")
-    _dated(axes)
+    _dated(axes, [row["hour"] for row in found.peaks])
     axes.margins(y=0.2)
     axes.legend(frameon=False, fontsize=8)

@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+from calendar import month_name
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ _DRAWN = (  # what is drawn anew each time
 )
 _SHAPED = (  # what another day changes
     (re.compile(r"[▁▂▃▄▅▆▇█·]+"), "▄"),
+    (re.compile(r"─+"), "─"),
+    (re.compile("|".join(month_name[1:])), "(month)"),
     (re.compile(r"[0-9][0-9,.:TZ-]*"), "#"),
 )
 

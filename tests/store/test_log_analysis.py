@@ -200,6 +200,17 @@ def test_a_picture_is_drawn_of_it(database: Database, tmp_path: Path, suffix: st
         assert "<Co>" not in text
 
 
+@pytest.mark.parametrize("seconds", [1, 7_200, 90_000])
+def test_a_short_time_is_drawn_without_a_warning(
+    database: Database, tmp_path: Path, seconds: int
+) -> None:
+    log = Writing()
+    log.read("p_a", FIRST, 1)
+    log.read("p_a", FIRST + timedelta(seconds=seconds), 2)
+    written(database, log)
+    draw(found(database), {}, tmp_path / "log.png")
+
+
 def test_a_plot_is_a_picture_and_nothing_else(database: Database, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         draw(found(database), {}, tmp_path / "log.exe")
