@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from store.envelope import KEY_SIZE, cipher, new_key, unwrap, wrap
 from store.errors import CommitConflictError, KekError, ObjectError, TamperedError
+from store.held import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ class FolderObjects:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._root = os.fspath(folder) + os.sep
+        self._held = Held(os.fspath(folder) + os.sep)
         self._rooted: set[Path] = set()  # directories that a power cut cannot take away
 
     def put(self, name: str, body: bytes | memoryview) -> None:
@@ -151,11 +152,7 @@ class FolderObjects:
 
     def _get(self, part: Range) -> bytes:
         try:
-            descriptor = os.open(self._root + part.name, os.O_RDONLY)
-            try:
-                found = os.pread(descriptor, part.length, part.offset)
-            finally:
-                os.close(descriptor)
+            found = self._held.read(part.name, part.length, part.offset)
         except OSError as error:
             raise ObjectError(f"an object cannot be read: {error.strerror}") from None
         if len(found) != part.length:
@@ -170,6 +167,7 @@ class FolderObjects:
         """Remove the object; one that is not there is no error."""
         try:
             (self._folder / name).unlink(missing_ok=True)
+            self._held.forget(name)
             self._draft(name).unlink(missing_ok=True)
         except OSError as error:
             raise ObjectError(f"an object cannot be removed: {error.strerror}") from None
