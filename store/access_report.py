@@ -21,7 +21,7 @@ _DID: Final = {
     "read": "read values of the meter",
     "coverage": "asked which half-hours there are, without any value",
     "decide": "asked whether it might read, and read nothing",
-    "export": "had values exported, among others'",
+    "export": "had values of the meter put into a file, with those of others",
     "log search": "looked up in this log who had read",
     "log report": "made a report like this one",
 }

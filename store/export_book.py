@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 
-from store import tables
+from store import export_customers, tables
 from store.database import MOST_ROWS, portions
 from store.errors import CommitConflictError, InputError
 from store.log import Entry, Kind, Log, canonical
@@ -249,6 +249,19 @@ class Book:
             with self._database.write() as connection:
                 self._mine(connection, export)
                 connection.execute(insert(tables.export_meters), rows)
+
+    def remember(self, export: Export) -> int:
+        """Write down whose reads an export holds, for who asks later; returns how many they are."""
+        count = 0
+        with self._database.write() as connection:
+            self._mine(connection, export)
+            export_customers.begin(connection, export.id)
+        for some in export_customers.pages(self.subjects(export.id)):
+            with self._database.write() as connection:
+                self._mine(connection, export)
+                export_customers.put(connection, export.id, some)
+            count += sum(map(len, some))
+        return count
 
     def refuse(self, export: Export, codes: Mapping[bytes, str]) -> None:
         """Note why meter points that were asked for by name are left out; others are counted."""

@@ -153,7 +153,7 @@ class Exporting:
                 book.allow(export, meters, first)
                 self._may_go_on()
         book.refuse(export, told.codes)
-        meters_ = sum(1 for _ in book.subjects(export.id))
+        meters_ = book.remember(export)
         said = told.said() | {
             "leaves": tree.size, "root": tree.root().hex(), "policy": store.policy.digest.hex(),
             "issuer": store.settings.public_url,

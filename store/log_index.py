@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from store import tables
+from store import export_customers, tables
 from store.database import Hot, Prepared, portions
 from store.log import Kind
 from store.log_rows import Noted, noted, place_of, subjects_of
@@ -66,6 +66,7 @@ class LogIndex:
         query = select(t.place).where(t.subject.in_(subjects)).distinct().order_by(t.place)
         places = connection.execute(query).scalars().all()
         connection.execute(delete(tables.log_subjects).where(t.subject.in_(subjects)))
+        export_customers.forget(connection, *subjects)
         for some in portions(places, _TOGETHER):
             shared = connection.execute(select(t.place).where(t.place.in_(some))).scalars()
             erased += _erase(connection, set(some) - set(shared))

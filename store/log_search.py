@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, Select, cast, exists, func, select
 
-from store import tables
+from store import export_customers, tables
 from store.database import portions
 from store.log import Kind, commitment
 from store.log_index import HOUR, row_of
-from store.log_rows import POSITIONS, Noted, noted, shard_of
+from store.log_rows import POSITIONS, Noted, noted, place_of, shard_of
 from store.merkle import leaf_hash
 
 if TYPE_CHECKING:
@@ -236,12 +236,29 @@ def _places(
         low, high = (low, min(high, after - 1)) if newest else (max(low, after + 1), high)
     if low > high or wanted.subjects == ():
         return []
-    drivers = _drivers(wanted)
+    drivers, exported = _drivers(wanted), _exported(connection, wanted)
     name = _fewest(connection, drivers) if len(drivers) > 1 else next(iter(drivers))
+    if exported:
+        name = "subjects"  # the other filters look at the exports' entries beside it
     query, place = drivers[name]
-    query = query.where(place >= low, place <= high, *_conditions(wanted, skip=name))
+    others = _conditions(wanted, skip=name)
+    query = query.where(place >= low, place <= high, *others)
     order = place.desc() if newest else place.asc()
-    return list(connection.execute(query.distinct().order_by(order).limit(limit)).scalars())
+    found = list(connection.execute(query.distinct().order_by(order).limit(limit)).scalars())
+    for some in portions([one for one in exported if low <= one <= high], _TOGETHER):
+        also = select(_e.place).where(_e.place.in_(some), *others)
+        found += connection.execute(also).scalars()
+    return sorted(set(found), reverse=newest)[:limit]
+
+
+def _exported(connection: Connection, wanted: Wanted) -> list[int]:
+    """Return the places of the exports that held reads of the wanted customers."""
+    named = export_customers.entries(connection, wanted.subjects or ())
+    t, places = tables.leaves.c, []
+    for some in portions(sorted(named), _TOGETHER):
+        query = select(t.shard, t.position).where(t.entry.in_(some), t.position.is_not(None))
+        places += [place_of(*row) for row in connection.execute(query)]
+    return places
 
 
 def _span(connection: Connection, wanted: Wanted) -> tuple[int, int]:

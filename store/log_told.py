@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from store.log import Kind
 from store.log_search import OPERATOR, Found, Outcome
+from store.reads import moment_of
 
+_LATEST: Final = 4_000_000  # a half-hour of the year 2198
 # Columns of a table of entries, in order, and how each is written: int, text or time.
 COLUMNS: Final = {
     "shard": int, "index": int, "entry": str, "at": datetime, "kind": str, "action": str,
@@ -25,7 +27,7 @@ COLUMNS: Final = {
 
 def told(found: Found, names: Mapping[str, str]) -> dict[str, Any]:
     """Return ``found`` as JSON values; ``names`` are the parties' by code."""
-    one, detail = found.noted, found.detail
+    one, detail = found.noted, _asked(found.detail)
     return {
         "shard": found.shard,
         "index": found.position,
@@ -88,6 +90,21 @@ def _outcome(kind: str, became: Outcome | None) -> dict[str, Any] | None:
         "sha256": became.sha256 or None,
         "why": became.why or None,
     }
+
+
+def _asked(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a detail with what an export's question says of the time, as others say it."""
+    question = detail.get("question")
+    if not isinstance(question, dict):
+        return detail
+    told = {name: question.get(name) for name in ("role", "registers")}
+    told |= {
+        name: moment_of(at).isoformat()
+        for name in ("from", "to")
+        if isinstance(at := question.get(name), int) and 0 <= at < _LATEST
+    }
+    told["granularity"] = {"half-hour": "PT30M", "day": "P1D"}.get(str(question.get("rows")))
+    return {**detail, **told}
 
 
 def _basis(detail: Mapping[str, Any]) -> list[dict[str, str]]:

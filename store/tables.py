@@ -487,6 +487,14 @@ export_parts = Table(
     Index(None, "export", "slice"),
 )
 
+export_customers = Table(  # whose reads an export held, 96 to a page; stays when the export goes
+    "export_customers",
+    metadata,
+    Column("export", String(40), primary_key=True),
+    Column("first", LargeBinary, primary_key=True),  # the first subject of the page
+    Column("page", LargeBinary, nullable=False),  # subjects, ascending
+)
+
 pins = Table(  # who still reads files that were live at a moment: sweep leaves them
     "pins",
     metadata,
