@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,26 @@ def test_an_older_page_of_a_run_index_is_found(kept: World) -> None:
         page = connection.execute(select(r.c.page).where(r.c.file == file["id"])).scalar_one()
     by_hand(kept, update(r).where(r.c.file == file["id"]).values(page=bytes(page)[:16] + bytes(24)))
     assert f"{file['name']}: " in wrong(kept)
+
+
+def test_an_index_made_anew_with_its_digest_is_found(kept: World) -> None:
+    """Page and digest fit each other, and a customer's rows are out of it."""
+    file = live_file(kept, 1)
+    r, f = tables.runs, tables.files
+    with kept.store.database.read() as connection:
+        page = connection.execute(select(r.c.page).where(r.c.file == file["id"])).scalar_one()
+    fewer = bytes(page)[:-40]
+    by_hand(
+        kept,
+        update(r).where(r.c.file == file["id"]).values(page=fewer),
+        update(f).where(f.c.id == file["id"]).values(
+            index_digest=hashlib.sha256(fewer).digest(), high=fewer[-40:-24],
+            rows=file["rows"] - int.from_bytes(bytes(page)[-18:-16], "little"),
+        ),
+    )  # fmt: skip
+    told = wrong(kept)
+    assert f"{file['name']}: its run index is not the one that the log states" in told
+    assert "are not those that were committed" in told
 
 
 def test_a_page_that_stands_where_nobody_looks_is_found(kept: World) -> None:

@@ -233,6 +233,38 @@ def test_a_tree_in_which_an_old_leaf_was_changed_is_not_consistent(data: st.Data
         merkle.verify_consistency(old, written_out(leaves[:old]), new, written_out(forked), proof)
 
 
+def test_two_hashes_run_together_are_not_taken_for_one() -> None:
+    """Without lengths, a node over (left right, nothing) has the hash of one over (left, right)."""
+    left, right = merkle.leaf_hash(b"a"), merkle.leaf_hash(b"b")
+    root = merkle.node_hash(left, right)
+    assert merkle.node_hash(left + right, b"") == root
+    merkle.verify_inclusion(right, 1, 2, [left], root)
+    for leaf, proof in ((b"", [left + right]), (right[1:], [left + right[:1]])):
+        with pytest.raises(ProofError):
+            merkle.verify_inclusion(leaf, 1, 2, proof, root)
+    for old, proof in (
+        (b"", [left + right]),
+        (left + right, [b""]),
+        (left[:-1], [left[-1:] + right]),
+    ):
+        with pytest.raises(ProofError):
+            merkle.verify_consistency(1, old, 2, root, proof)
+
+
+@given(SIZES, st.data())
+def test_a_proof_of_a_tree_is_none_of_one_twice_as_large(size: int, data: st.DataObject) -> None:
+    """It is too short for that, though it leads to a root that somebody names."""
+    leaves, index = leaves_of(size), data.draw(st.integers(0, size - 1))
+    node, root = nodes(leaves), written_out(leaves)
+    proof = merkle.inclusion_proof(index, size, node)
+    with pytest.raises(ProofError):
+        merkle.verify_inclusion(merkle.leaf_hash(leaves[index]), index, 2 * size, proof, root)
+    old = data.draw(st.integers(1, size))
+    proof = merkle.consistency_proof(old, size, node)
+    with pytest.raises(ProofError):
+        merkle.verify_consistency(old, written_out(leaves[:old]), 2 * size, root, proof)
+
+
 def test_an_older_tree_of_no_leaves_proves_nothing() -> None:
     root = bytes.fromhex(ROOTS[3])
     for old_root in (merkle.EMPTY_ROOT, root):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +219,26 @@ def test_what_cannot_be_kept_is_not_cosigned(witness: Witness, tmp_path: Path) -
 def _paths(witness: Witness, folder: Path) -> list[Path]:
     witness.add_checkpoint(asked(BOOK, 0, 10))
     return list((folder / "witness").glob("*.checkpoint"))
+
+
+def test_what_is_known_is_synced_before_the_cosignature_leaves(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, replace_ = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def replaced(path: Path, target: Path) -> Path:
+        steps.append("replaced")
+        return replace_(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    assert witness.add_checkpoint(asked(BOOK, 0, 10)).status == 200
+    assert steps == ["file", "replaced", "folder"]
 
 
 def test_two_requests_at_once_never_roll_back(tmp_path: Path) -> None:
