@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from store.tenancies import Destroyed, Tenancies
 
 TOGETHER = 128  # meter points of one transaction: some 500 rows
-REMAINS = (tables.deks, tables.tenancies, tables.rejected, tables.details, tables.log_subjects)
+REMAINS = (
+    tables.deks, tables.tenancies, tables.rejected, tables.details, tables.log_subjects,
+    tables.export_customers,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from sqlalchemy import func, select
 
 from store import tables
+from store.export_customers import PAGE
 from store.log_questions import QUESTIONS, STEPS, TABLES
+from store.log_rows import place_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -159,7 +162,7 @@ def _load(asks: Asks, database: Database, start: int | None, end: int) -> None:
         select(
             e.place, e.at, e.kind, e.party, e.action, e.half_hours, e.entry, e.follows, e.aborted
         )
-        .where(e.at < end, e.kind.in_(("intent", "denied", "outcome")))
+        .where(e.at < end, e.kind.in_(("intent", "denied", "outcome", "export")))
         .order_by(e.place)
     )
     customers = select(s.place, s.subject).order_by(s.place)
@@ -174,6 +177,29 @@ def _load(asks: Asks, database: Database, start: int | None, end: int) -> None:
         asks.run(TABLES[name])
         for batch in batches(database, query, schema):
             asks.insert(name, batch)
+    for batch in _exported(database):
+        asks.insert("customers", batch)
+
+
+def _exported(database: Database) -> Iterator[pa.Table]:
+    """Yield the customers of exports, a few pages at once; whose entry is not asked for is none."""
+    t, e, held = tables.leaves.c, tables.exports.c, tables.export_customers.c
+    query = (
+        select(t.shard, t.position, held.page)
+        .join(tables.exports, e.entry == t.entry)
+        .join(tables.export_customers, held.export == e.id)
+        .where(t.position.is_not(None))
+    )
+    with database.read() as connection:
+        result = connection.execution_options(yield_per=BATCH // PAGE).execute(query)
+        for some in result.partitions(BATCH // PAGE):
+            found = [np.frombuffer(page, ">i8")[::2] for _, _, page in some]
+            places = np.array([place_of(shard, position) for shard, position, _ in some])
+            columns = [
+                np.repeat(places, [len(one) for one in found]),
+                np.concatenate(found).astype(np.int64),
+            ]
+            yield pa.table(columns, schema=_CUSTOMERS)
 
 
 def batches(database: Database, query: Select[Any], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -23,13 +23,14 @@ _ACCESSES: Final = """
         SELECT follows, min_by(half_hours, place) AS sent, min_by(aborted, place) AS aborted
         FROM entries WHERE kind = 'outcome' AND follows IS NOT NULL GROUP BY follows
     )
-    SELECT e.place, e.ms, e.party, e.kind = 'intent' AS answered, e.half_hours, o.sent,
-           o.follows IS NOT NULL AS followed, coalesce(o.aborted, false) AS aborted,
+    SELECT e.place, e.ms, e.party, e.kind <> 'denied' AS answered, e.half_hours, o.sent,
+           e.kind = 'export' OR o.follows IS NOT NULL AS followed,
+           coalesce(o.aborted, false) AS aborted,
            make_timestamptz(e.ms * 1000) AS utc,
            make_timestamptz(e.ms * 1000) AT TIME ZONE 'Europe/London' AS london
     FROM entries e LEFT JOIN outcomes o ON o.follows = e.entry
-    WHERE e.kind IN ('intent', 'denied') AND e.party <> ''
-          AND split_part(e.action, ' ', 1) IN ('read', 'coverage', 'decide', 'export')"""
+    WHERE e.party <> '' AND (e.action = 'export' OR (e.kind IN ('intent', 'denied')
+          AND split_part(e.action, ' ', 1) IN ('read', 'coverage', 'decide')))"""
 
 # What is usual is the median of the busiest hours of the party's other days: a first day has none.
 _JUDGED: Final = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy import insert, select
 from typer.testing import CliRunner, Result
 
 import meterkeep
-from store import tables
+from store import export_customers, tables
 from store.database import Database
 from store.errors import InputError
 from store.log_analysis import BATCH, Analysis, analyse, batches
@@ -158,6 +159,38 @@ def test_a_party_that_was_never_there_and_reads_many_at_once_is_a_burst(database
     written(database, log)
     [burst] = found(database).bursts
     assert (burst["party"], burst["customers"], burst["usual"]) == ("p_new", 120, 0)
+
+
+def test_an_export_counts_with_all_its_customers(database: Database) -> None:
+    log = Writing()
+    log.read("p_a", FIRST, 1)
+    log.read("p_a", FIRST + timedelta(days=1), 2, action="export", decision="allow", outcome="none")
+    place, one = log.rows[-1]
+    log.rows[-1] = place, replace(one, kind="export", subjects=())
+    log.read("p_a", FIRST + timedelta(days=1), 2, action="export fetch", outcome="none")
+    written(database, log)
+    row = {
+        "id": "x_1", "party": "p_a", "state": "done", "created": 0.0, "expires": 0.0, "meters": 300,
+        "question": "{}", "recipient": "", "told": "{}", "epoch": 0, "lease": 0.0,
+        "entry": one.entry,
+    }  # fmt: skip
+    subjects = [n.to_bytes(8, "big") * 2 for n in range(300)]
+    with database.write() as connection:
+        connection.execute(insert(tables.exports), row)
+        leaf = {"entry": one.entry, "shard": 2026, "position": place - place_of(2026, 0),
+                "at": 0.0, "leaf": b""}  # fmt: skip
+        connection.execute(insert(tables.leaves), leaf)
+        keys = [{"subject": s, "number": 1, "generation": 1, "wrapped": b"", "check": b""}
+                for s in subjects]  # fmt: skip
+        connection.execute(insert(tables.deks), keys)
+        for some in export_customers.pages(subjects):
+            export_customers.put(connection, "x_1", some)
+    told = found(database)
+    [party] = told.busiest
+    assert (party["answered"], party["customers"]) == (2, 300)
+    [burst] = told.bursts
+    assert (burst["customers"], burst["usual"]) == (300, 1)
+    assert told.unfollowed == []
 
 
 def test_the_hour_of_the_day_is_londons(database: Database) -> None:

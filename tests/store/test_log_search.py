@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tried_with
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, event, insert, update
 
 from store import tables
 from store.database import Database
@@ -264,3 +264,52 @@ def test_the_index_says_how_far_it_reaches(database: Database) -> None:
     rows = [(year, at, *entry("fact", {})) for year in (2025, 2027) for at in range(year - 2020)]
     write(database, Book(rows))
     assert LogSearch(database).sizes() == {2025: 5, 2027: 7}
+
+
+FILTERS: dict[str, Wanted] = {
+    "nothing": Wanted(),
+    "subject": Wanted(subjects=(SUBJECTS[0],)),
+    "subjects": Wanted(subjects=tuple(SUBJECTS)),
+    "party": Wanted(party=PARTIES[1]),
+    "person": Wanted(person=PEOPLE[0]),
+    "own client": Wanted(person=PARTIES[1]),
+    "consent": Wanted(consent=CONSENTS[0]),
+    "purpose": Wanted(purpose=PURPOSES[0]),
+    "decision": Wanted(decision="consent_missing"),
+    "kind": Wanted(kind="denied"),
+    "entry": Wanted(entry=b"e" * 16),
+    "time": Wanted(start=START, end=START + 1),
+    "all of them": Wanted(
+        subjects=(SUBJECTS[0],), party=PARTIES[1], consent=CONSENTS[0], purpose=PURPOSES[0],
+        decision="allow", kind="intent", start=START, end=START + 10**9, outcome="released",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("name", FILTERS)
+def test_no_search_walks_through_the_whole_log(
+    folder_settings: Settings, name: str, newest: bool
+) -> None:
+    database = Database(folder_settings.database_url)
+    rows = [(2026, at, *entry("intent", {"rests_on": []})) for at in range(3)]
+    write(database, Book(rows))
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(database._reader, "before_cursor_execute", note)
+    LogSearch(database).page(FILTERS[name], None, 10, newest=newest)
+    event.remove(database._reader, "before_cursor_execute", note)
+    assert asked
+    with database.read() as connection:
+        for statement, values in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            steps = [str(row[-1]) for row in plan]
+            walks = [s for s in steps if s.startswith("SCAN log_")]
+            assert walks == [], (statement, steps)
+            # A page's own entries may be sorted; what is cut to a page must come in order.
+            sorts = [s for s in steps if "TEMP B-TREE" in s and "LIMIT" in statement]
+            assert sorts == [] or name in {"subjects", "entry"}, (statement, steps)
+    database.close()
