@@ -71,7 +71,8 @@ class Holding:
             verdict, replay = said.verdict, said.replay
             verdict.findings += replay.findings
             verdict.walked.wrong += max(0, replay.wrong - len(replay.findings))
-            if replay.erased and not replay.erasures:
+            _blind(replay, verdict)
+            if replay.erased and not replay.erasures and not replay.lost:
                 _find(verdict, "details", "some are gone, and no entry states an erasure")
             self._facts(connection, replay, verdict)
             self._commits(connection, replay, verdict)
@@ -214,6 +215,18 @@ class _Said:
             return {}
         found: Mapping[str, Any] = orjson.loads(text)
         return found
+
+
+def _blind(replay: Replay, verdict: Verdict) -> None:
+    """Tell of details that no erasure takes: gone past the log, or by a restore that it states."""
+    for where, kind in replay.blind:
+        what = f"its detail is gone, and no erasure takes a {kind}'s"
+        _find(verdict, f"entry {where}", what)
+    verdict.unknown += [
+        f"entry {where} states a restore: what {count:,} entries before it stated was lost"
+        for where, count in replay.lost
+        if count
+    ]
 
 
 def _keys(connection: Connection, verdict: Verdict) -> None:

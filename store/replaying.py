@@ -56,6 +56,8 @@ class Replay:
         grants: Answers that were checked.
         erased: Entries without their detail.
         erasures: Entries that state that details go: erasures, and their time that is past.
+        blind: Entries without their detail though no erasure takes it, each with its kind.
+        lost: Entries that state a restore, each with how many before it lost what they stated.
         findings: What the log says that cannot be, the first MOST_FINDINGS.
         wrong: How many.
     """
@@ -70,6 +72,8 @@ class Replay:
     grants: int = 0
     erased: int = 0
     erasures: int = 0
+    blind: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[tuple[str, int]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     wrong: int = 0
     _stated: dict[str, tuple[str, ...]] = field(default_factory=dict)  # marks of each entry
@@ -95,7 +99,7 @@ class Replay:
         if detail is None:
             self.erased += 1
             if kind in _NEVER_ERASED:
-                self.note(f"entry {where}", f"its detail is gone, and no erasure takes a {kind}'s")
+                self.blind.append((where, kind))
             return
         try:
             self._take(where, kind, leaf, detail)
@@ -125,6 +129,9 @@ class Replay:
             self._add(revert)
         elif "inputs" in detail and "outputs" in detail:
             self._compact(where, detail)
+        elif leaf["action"] == "restore":
+            self.lost.append((where, len(self.blind)))
+            self.blind.clear()
         elif leaf["action"] == "retain months":
             self._retain(where, detail)
         elif leaf["action"] == "retain details":

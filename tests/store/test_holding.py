@@ -487,6 +487,22 @@ def test_a_detail_that_no_erasure_took_is_missed(home: World) -> None:
     assert "no entry states an erasure" in wrong(home)
 
 
+def test_what_a_restore_lost_is_told_and_is_no_tampering(kept: World) -> None:
+    """An older database was brought forward: newer entries have their places and no detail."""
+    held(kept)
+    table, column = tables.supply_choices, tables.supply_choices.c.entry
+    with kept.store.database.read() as connection:
+        entry = connection.execute(select(column)).scalar_one()
+    by_hand(kept, delete(table), delete(tables.details).where(tables.details.c.entry == entry))
+    assert "no erasure takes a fact's" in wrong(kept)
+    kept.store.log.write(Entry(Kind.OPERATE, "restore", detail={"entries": 1}))
+    verdict = held(kept)
+    assert (verdict.every, verdict.status) == ([], Status.UNKNOWN)
+    assert "states a restore: what 1 entries before it stated was lost" in verdict.unknown[0]
+    by_hand(kept, delete(tables.consent_events))
+    assert "that the log states are gone" in wrong(kept)
+
+
 def test_a_leaf_changed_in_the_database_alone_is_found(kept: World) -> None:
     held(kept)
     l = tables.leaves  # noqa: E741
