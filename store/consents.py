@@ -20,6 +20,7 @@ from store.consent_states import after, state_at
 from store.database import Prepared
 from store.errors import CommitConflictError, InputError, RefusedError, TamperedError
 from store.grounds import FOREVER, Consent
+from store.journal import ENDINGS
 from store.log import Entry, Kind, Log, canonical
 from store.marks import PROOF, Marks, proven
 from store.policy import GRANULARITIES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from store.database import Database, Session
+    from store.journal import Journal
     from store.keys import Keys
     from store.policy import Policy
     from store.ports import Clock
@@ -112,10 +114,11 @@ class Consents:
         marks: Marks,
         policy: Policy,
         rules: ConsentRules,
+        journal: Journal | None = None,
     ) -> None:
         self._database, self._keys, self._tenancies = database, keys, tenancies
         self._log, self._clock, self._marks = log, clock, marks
-        self._policy, self.rules = policy, rules
+        self._policy, self.rules, self._journal = policy, rules, journal
 
     # ---- a consent begins --------------------------------------------------------------------
 
@@ -156,6 +159,7 @@ class Consents:
         """
         basis, now = self._basis("grant", by, party), self._clock.now()
         self._tenancies.census([mpxn])
+        self._ready()
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
             row = self._new(connection, mpxn, party, terms)
@@ -291,7 +295,25 @@ class Consents:
         self._basis_of_seeing(row, by)
         return row, self._basis(action, by, row["party"])
 
+    def end_again(self, connection: Connection, identity: str, event: str) -> bool:
+        """State an end that a restored database has forgotten; False where nothing has to end."""
+        rows = _ONE.rows(connection, id=identity)
+        if not rows:
+            return False
+        row = self._found(connection, identity)
+        if row["state"] not in {"granted", "requested"}:
+            return False
+        if event == "superseded" or row["state"] == "requested":
+            event = "withdrawn" if row["state"] == "granted" else "rejected"
+        self._move(connection, row, event, OPERATOR, "operator", {})
+        return True
+
+    def _ready(self) -> None:
+        if self._journal is not None:
+            self._journal.ready()
+
     def _simply(self, action: str, event: str, identity: str, by: Speaker) -> None:
+        self._ready()
         with self._database.write() as connection:
             row, basis = self._spoken(connection, action, identity, by)
             self._move(connection, row, event, by, basis, {})
@@ -396,6 +418,8 @@ class Consents:
         entry = Entry(Kind.FACT, f"consent {event}", by.party, detail=detail)
         [leaf] = self._log.append(connection, entry)
         connection.execute(insert(tables.consent_events), noted | {"entry": leaf})
+        if self._journal is not None and event in ENDINGS:
+            self._journal.keep(leaf, {"consent": row["id"], "event": event})
         return leaf
 
     def _mark(self, row: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ who is erased stays so, the others follow. Backups are another matter: see `rete
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, select
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from store.database import Database
+    from store.journal import Journal
     from store.keys import Keys
-    from store.log import Log
     from store.ports import Clock
     from store.reads import Mpxn
     from store.tenancies import Destroyed, Tenancies
@@ -66,10 +67,11 @@ class Erasing:
     """Destroys the keys of customers."""
 
     def __init__(
-        self, database: Database, keys: Keys, tenancies: Tenancies, log: Log, clock: Clock
-    ) -> None:
+        self, database: Database, keys: Keys, tenancies: Tenancies, clock: Clock,
+        journal: Journal | None,
+    ) -> None:  # fmt: skip
         self._database, self._keys, self._tenancies = database, keys, tenancies
-        self._log, self._clock, self._index = log, clock, LogIndex()
+        self._clock, self._journal, self._index = clock, journal, LogIndex()
 
     def erase(self, mpxns: Sequence[Mpxn], basis: str, on: int | None = None) -> Erased:
         """Destroy the keys of the customers of ``mpxns``.
@@ -83,12 +85,15 @@ class Erasing:
             CatalogueError: The database failed; what was erased before stays erased. Run it again.
         """
         counted = _Counted()
+        if self._journal is not None:
+            self._journal.ready()
         for some in portions(dict.fromkeys(mpxns), TOGETHER):
             with self._database.write() as connection:
                 self._keys.tags.settle(connection)
-                tags = [self._keys.tag(mpxn, connection) for mpxn in some]
-                done = self._tenancies.erase(connection, tags, self._clock.now(), basis, on)
+                tags = {self._keys.tag(mpxn, connection): mpxn for mpxn in some}
+                done = self._tenancies.erase(connection, [*tags], self._clock.now(), basis, on)
                 self._remember(connection, done)
+                self._keep(done, tags)
             counted.entries += done.entries
             counted.subjects.update(done.subjects)
             counted.details += done.details
@@ -106,6 +111,18 @@ class Erasing:
             with self._database.hot_write() as session:
                 self._index.forget_waiting(session, some)
         return len(entries)
+
+    def _keep(self, done: Destroyed, mpxns: Mapping[bytes, Mpxn]) -> None:
+        """Write into the journal what each entry destroyed."""
+        if self._journal is None:
+            return
+        rows = iter(zip(done.places, done.subjects, strict=True))
+        for entry, count in zip(done.entries, done.counts, strict=True):
+            customers = [
+                [self._keys.tags.first(mpxns[tag]).hex(), start, subject.hex()]
+                for (tag, start), subject in islice(rows, count)
+            ]
+            self._journal.keep(entry, {"customers": customers})
 
     def _remember(self, connection: Connection, done: Destroyed) -> None:
         """Note the erasure, for the day on which it holds in every backup."""

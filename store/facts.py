@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from store.database import Database, Session
+    from store.journal import Journal
     from store.keys import Keys
     from store.ports import Clock
 
@@ -59,13 +60,15 @@ class Facts:
         policy: Policy,
         marks: Marks,
         rules: ConsentRules,
+        journal: Journal | None = None,
     ) -> None:
         self._database, self._keys, self._tenancies = database, keys, tenancies
         self._log, self._clock, self._marks = log, clock, marks
         self.parties = Parties(database, log, marks, policy)
         self.registrations = Registrations(database, keys, log, marks, policy)
-        self.erasing = Erasing(database, keys, tenancies, log, clock)
-        self.lives = Consents(database, keys, tenancies, log, clock, marks, policy, rules)
+        self._journal = journal
+        self.erasing = Erasing(database, keys, tenancies, clock, journal)
+        self.lives = Consents(database, keys, tenancies, log, clock, marks, policy, rules, journal)
 
     # ---- parties -----------------------------------------------------------------------------
 
@@ -101,11 +104,13 @@ class Facts:
         """
         self._tenancies.census([mpxn])
         subject = self._tenancies.draw()
+        self._ready()
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
             facts = [self._tenancies.mark(self._keys.tag(mpxn, connection), start, subject)]
             leaf = self._state(connection, "tenancy add", "", {"start": start, "facts": facts})
             self._tenancies.move_in(connection, mpxn, start, subject, leaf)
+            self._keep(leaf, {"tag": self._keys.tags.first(mpxn).hex(), "start": start})
 
     def grant_consent(
         self,
@@ -142,6 +147,7 @@ class Facts:
             raise InputError(
                 "a choice is notice, opt-out or opt-in, of PT30M or P1D", code="bad_choice"
             )
+        self._ready()
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
             row: dict[str, Any] = {
@@ -152,6 +158,29 @@ class Facts:
             detail = {"choice": choice, "granularity": granularity, "facts": facts}
             row["entry"] = self._state(connection, f"supply {choice}", party, detail)
             connection.execute(insert(tables.supply_choices), row)
+            if choice == "opt-out":
+                told = {"tag": self._keys.tags.first(mpxn).hex(), "party": party,
+                        "granularity": granularity}  # fmt: skip
+                self._keep(row["entry"], told)
+
+    def opt_out_again(
+        self, connection: Connection, tag: bytes, party: str, granularity: str
+    ) -> None:
+        """State an opt-out that a restored database has forgotten."""
+        row = {"tag": tag, "party": party, "granularity": granularity, "choice": "opt-out",
+               "at": float(self._clock.now())}  # fmt: skip
+        detail = {"choice": "opt-out", "facts": [self._marks.of("choice", row.values())]}
+        entry = self._state(connection, "supply opt-out", party, detail)
+        self._keep(entry, {"tag": tag.hex(), "party": party, "granularity": granularity})
+        connection.execute(insert(tables.supply_choices), row | {"entry": entry})
+
+    def _ready(self) -> None:
+        if self._journal is not None:
+            self._journal.ready()
+
+    def _keep(self, entry: bytes, told: Mapping[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.keep(entry, told)
 
     def tenancies_of(self, connection: Connection, mpxn: Mpxn) -> tuple[Tenancy, ...]:
         """Return the tenancies of a meter point, for an operator."""

@@ -1,9 +1,10 @@
-"""Commands of the life of what is kept: retain, check."""
+"""Commands of the life of what is kept: retain, check, backup, restore."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from store import retention_rules
 from store.asked import say
+from store.backup import back_up, put_back
 from store.checking import Checking, Finding, Step
 from store.checking_keys import CheckingKeys
 from store.marks import Marks
+from store.restoring import Restoring
 from store.retention import Retained, Retention
 from store.wiring import Settings, open_store
 
@@ -25,7 +28,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for prog
 def register(app: typer.Typer) -> None:
     """Add this room's sub-commands to ``app``."""
     app.command()(retain)
-    app.command()(check)
+    for command in (check, backup, restore):
+        app.command()(command)
 
 
 def retain(
@@ -114,3 +118,45 @@ def _progress() -> Iterator[Step]:
             bar.update(tasks[name], completed=at)
 
         yield step
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder.", file_okay=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Copy an embedded store, in use or not; the key file is not in it: keep that apart."""
+    settings = Settings.from_environment()
+    with open_store(settings) as store:
+        store.journal.ready()
+        kept = back_up(settings.database_url, Path(settings.objects), folder, store.clock)
+    said = {"commit": kept.commit, "objects": kept.objects}
+    text = f"commit {kept.commit} and {kept.objects:,} objects; the key is not in it"
+    say(text, said, as_json=as_json)
+
+
+def restore(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A backup; left out: the database is restored already.")
+    ] = None,
+    restated: Annotated[
+        bool, typer.Option("--restated", help="What the journal has not is stated again by hand.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup in place; do again what was erased, withdrawn and ended since it was made."""
+    settings = Settings.from_environment()
+    if folder is not None:
+        put_back(folder, settings.database_url, Path(settings.objects))
+    with open_store(settings) as store:
+        done = Restoring(store).run(restated=restated)
+    said = {"entries": done.entries, "done": dict(done.done), "commits": done.commits,
+            "restate": dict(done.restate)}  # fmt: skip
+    lines = [f"{done.entries:,} log entries since the backup"]
+    lines += [f"{count:>10,}  {action}, done again" for action, count in done.done.items()]
+    lines += [f"{count:>10,}  {action}: state them again" for action, count in done.restate.items()]
+    lines += (
+        [f"{done.commits:>10,}  commits lost: take their files in again"] if done.commits else []
+    )
+    say("\n".join(lines), said, as_json=as_json)
+    if done.restate or done.commits:
+        raise typer.Exit(1)

@@ -70,13 +70,27 @@ class Tags:
                 the answer holds in there alone.
         """
         known = self._state()
-        tag = envelope.tag(self._secret(SECRET, 1), b"meterkeep mpxn v1", mpxn.text)
+        tag = self.first(mpxn)
         for generation in range(2, known.generation + 1):
             tag = renamed(tag, self._secret(SECRET, generation))
         if known.following is None:
             return tag
         if connection is not None:
             return self._where(connection, tag, known.following)
+        with self._database.hot_read() as snapshot:
+            return self._where(snapshot, tag, known.following)
+
+    def first(self, mpxn: Mpxn) -> bytes:
+        """Return the first generation's name of ``mpxn``."""
+        return envelope.tag(self._secret(SECRET, 1), b"meterkeep mpxn v1", mpxn.text)
+
+    def now(self, first: bytes) -> bytes:
+        """Return what a meter point of this `first` name is called now."""
+        known, tag = self.look(), first
+        for generation in range(2, known.generation + 1):
+            tag = renamed(tag, self._secret(SECRET, generation))
+        if known.following is None:
+            return tag
         with self._database.hot_read() as snapshot:
             return self._where(snapshot, tag, known.following)
 

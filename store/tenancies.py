@@ -59,12 +59,14 @@ class Destroyed:
         subjects: Whose keys.
         entries: The log entries that say so, one to at most 64 customers.
         counts: How many customers each of them is about.
+        places: Tag and first half-hour of each customer.
         details: How many log details went.
     """
 
     subjects: tuple[bytes, ...] = field(repr=False)
     entries: tuple[bytes, ...]
     counts: tuple[int, ...]
+    places: tuple[tuple[bytes, int], ...] = field(repr=False)
     details: int
 
 
@@ -292,7 +294,29 @@ class Tenancies:
         connection.execute(delete(tables.deks).where(tables.deks.c.subject.in_(subjects)))
         connection.execute(delete(tables.rejected).where(tables.rejected.c.subject.in_(subjects)))
         details = self._index.forget(connection, *subjects)
-        return Destroyed(tuple(subjects), tuple(entries), tuple(counts), details)
+        places = tuple((row[PROOF], row[PROOF + 1]) for row in live)
+        return Destroyed(tuple(subjects), tuple(entries), tuple(counts), places, details)
+
+    def bury(self, connection: Connection, tag: bytes, start: int, at: float) -> bytes | None:
+        """State a tombstone of a customer whom this database does not know; returns its entry.
+
+        None where somebody's tenancy begins there: see `erase`.
+        """
+        t = tables.tenancies
+        here = select(t.c.start).where(t.c.tag == tag, t.c.start == start)
+        if connection.execute(here).first() is not None:
+            return None
+        detail = {"basis": "restore", "facts": [self.mark(tag, start, None)]}
+        [leaf] = self._log.append(connection, Entry(Kind.ERASE, "keys erase", detail=detail))
+        row = {"tag": tag, "start": start, "erased": at, "moved": self._move(connection)}
+        connection.execute(insert(t), row | {"entry": leaf})
+        return leaf
+
+    def of_subject(self, connection: Connection, subject: bytes) -> tuple[bytes, int] | None:
+        """Return tag and first half-hour of a live customer, or None."""
+        t = tables.tenancies.c
+        row = connection.execute(select(t.tag, t.start).where(t.subject == subject)).first()
+        return None if row is None else (bytes(row.tag), int(row.start))
 
     def adopt(self, connection: Connection) -> None:
         """State anew what an older program stated, in the caller's transaction."""

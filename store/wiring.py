@@ -21,6 +21,8 @@ from store.errors import InputError, KekError, MeterkeepError, NotInitialisedErr
 from store.export_book import Book
 from store.facts import Facts
 from store.holding import Holding
+from store.journal import SECRET as JOURNAL
+from store.journal import Journal
 from store.keks import Keeper, Keks
 from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
@@ -201,6 +203,11 @@ class Store:
         return self._need.holding
 
     @property
+    def journal(self) -> Journal:
+        """What a restored database must not forget."""
+        return self._need.journal
+
+    @property
     def _need(self) -> Keyed:
         if self._keyed is None:
             raise KekError("this process was opened without any key")
@@ -227,6 +234,7 @@ class Keyed:
     tree: Tree
     tenancies: Tenancies
     holding: Holding
+    journal: Journal
 
 
 def initialise(settings: Settings) -> None:
@@ -250,7 +258,10 @@ def initialise(settings: Settings) -> None:
             insert_absent(connection, tables.head, [row])
         with database.read() as connection:
             identity = connection.execute(select(tables.head.c.store)).scalar_one()
-        Keks(database, SystemClock(), identity, keepers(settings)).found()
+        keks = Keks(database, SystemClock(), identity, keepers(settings))
+        keks.found()
+        # Every backup must have it: what is written from now on is sealed under it.
+        Keys(database, keks, SystemClock(), identity).secret(JOURNAL)
     finally:
         database.close()
 
@@ -328,7 +339,8 @@ def open_store(
             bound, rules = Marks(keys), consent_rules.load(settings.policies)
             tenancies = Tenancies(database, keys, log, bound)
             quarantine = Quarantine(database, keys, tenancies, log, identity)
-            facts = Facts(database, keys, tenancies, log, clock, policy, bound, rules)
+            journal = Journal(kept, keys, identity)
+            facts = Facts(database, keys, tenancies, log, clock, policy, bound, rules, journal)
             writes = WriteStore(
                 database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity
             )
@@ -352,6 +364,7 @@ def open_store(
                 Tree(places, kept, seed, clock, url),
                 tenancies,
                 Holding(database, catalogue, kept, bound),
+                journal,
             )  # fmt: skip
         compaction = Compaction(database, catalogue, kept, log, clock)
         exports = Book(database, log, clock)

@@ -357,7 +357,7 @@ def test_one_is_forgotten_in_the_blink_of_an_eye(home: World) -> None:
     """No bound here (the bench has one): the work does not grow with the fleet."""
     said: list[str] = []
     counts = []
-    for many in (10, 200):
+    for many in (5, 10, 200):  # the first one takes up keys
         home.keep(several(*(days_of(mpan(many * 10 + at), (DAY, [1])) for at in range(many))))
         engine = home.store.database._writer
         engine.dispose()
@@ -368,4 +368,4 @@ def test_one_is_forgotten_in_the_blink_of_an_eye(home: World) -> None:
         said.clear()
         home.store.facts.erasing.erase([mpan(many * 10)], "asked to")
         counts.append(len(said))
-    assert counts[0] == counts[1] > 0
+    assert counts[1] == counts[2] > 0

@@ -144,6 +144,11 @@ def second_renamed(said: Said) -> bytes:
     return bytes([before + 1]) + hmac.new(said["lookup"], said["tag"], "sha256").digest()
 
 
+def second_journal(said: Said) -> bytes:
+    context = fields(b"meterkeep journal v1", said["store"], said["entry_id"])
+    return gcm(said["journal"], said["nonce"], said["plain"].encode(), context)
+
+
 def second_mark(said: Said) -> bytes:
     message = json.dumps([said["text"], *said["values"]], separators=(",", ":")).encode()
     return hmac.new(said["facts"], message, "sha256").digest()[:16]
@@ -352,6 +357,15 @@ class Ours:
 
     def renamed(self, said: Said) -> bytes:
         return renamed(said["tag"], said["lookup"])
+
+    def journal(self, said: Said) -> bytes:
+        journal, entry = self.world.store.journal, said["entry_id"]
+        self.patch.setattr(journal, "_store", said["store"])
+        self.patch.setattr(journal._keys, "_secrets", {("journal", 1): said["journal"]})
+        self._drawing(said["nonce"])
+        journal.keep(entry, json.loads(said["plain"]))
+        self.patch.undo()
+        return self.world.store.objects.get(f"journal/{entry.hex()}")
 
     def mark(self, said: Said) -> bytes:
         keys, (tag, *rest) = self.world.store.keys, said["values"]

@@ -1,0 +1,151 @@
+"""Backup and restore of the embedded store: one consistent point of database and objects.
+
+    DIR/catalogue.db   SQLite's own online copy, taken first
+    DIR/objects/       every object that there is after it, linked where one filesystem holds both
+    DIR/backup.json    which store, at which commit, when
+
+Objects are named once and never changed (the one that is, is replaced by another file), so a link
+is a copy. What the database names is among them, since files stay for a while after they are dead.
+**The key file is not in it**: a backup opens nothing by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import make_url
+
+from store.errors import CatalogueError, InputError, ObjectError
+
+if TYPE_CHECKING:
+    from store.ports import Clock
+
+CATALOGUE, OBJECTS, ABOUT = "catalogue.db", "objects", "backup.json"
+_PAGES = 1_000  # of the database, copied between two looks of its writers
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a backup holds."""
+
+    commit: int
+    objects: int
+
+
+def back_up(database_url: str, objects: Path, folder: Path, clock: Clock) -> Kept:
+    """Copy an embedded store into ``folder``, which must not be there; it may be in use.
+
+    Raises:
+        InputError: The folder is there already (``backup_exists``).
+        CatalogueError: The database cannot be copied.
+        ObjectError: An object cannot be copied.
+    """
+    source = _file(database_url)
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        raise InputError(
+            "a backup goes into a folder of its own, which is not there yet", code="backup_exists"
+        ) from None
+    commit = _copy_database(source, folder / CATALOGUE)
+    count = copy_objects(objects, folder / OBJECTS)
+    about = {"commit": commit, "at": clock.now(), "objects": count, "form": 1}
+    (folder / ABOUT).write_text(json.dumps(about) + "\n")
+    return Kept(commit, count)
+
+
+def put_back(folder: Path, database_url: str, objects: Path) -> Kept:
+    """Put the database of a backup in its place, and those of its objects that are gone.
+
+    What the folder of objects holds stays: newer entries of the log and of the journal are there.
+
+    Raises:
+        InputError: ``folder`` is no backup (``no_backup``), or a database is in its place already
+            (``database_exists``): nothing is ever replaced.
+    """
+    target = _file(database_url)
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+    except (OSError, ValueError):
+        raise InputError("this is no whole backup", code="no_backup") from None
+    if target.exists():
+        raise InputError(
+            "a database is there already: move it away, it is never replaced",
+            code="database_exists",
+        )
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    copy_objects(folder / OBJECTS, objects)
+    draft = target.with_name(target.name + ".restored")
+    _copy_database(folder / CATALOGUE, draft)
+    draft.replace(target)
+    return Kept(int(about["commit"]), int(about["objects"]))
+
+
+def copy_objects(source: Path, target: Path) -> int:
+    """Link, or copy, what ``source`` has and ``target`` has not; returns how many it has."""
+    count = 0
+    try:
+        for where, _, names in os.walk(source):
+            here = target / Path(where).relative_to(source)
+            here.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                if name.startswith("."):
+                    continue  # a draft
+                count += 1
+                _link(Path(where) / name, here / name)
+    except OSError as error:
+        raise ObjectError(f"an object cannot be copied: {error.strerror}") from None
+    return count
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        return  # swept away meanwhile: it was dead for long
+    except OSError:  # another filesystem
+        shutil.copyfile(source, target)
+        with target.open("rb") as copied:
+            os.fsync(copied.fileno())
+
+
+def _copy_database(source: Path, target: Path) -> int:
+    """Copy a database page by page while others use it; returns its newest commit."""
+    try:
+        came, went = sqlite3.connect(f"file:{source}?mode=ro", uri=True), sqlite3.connect(target)
+        try:
+            came.backup(went, pages=_PAGES)
+            went.execute("PRAGMA journal_mode=DELETE")
+            [whole] = went.execute("PRAGMA quick_check(1)").fetchone()
+            [commit] = went.execute('SELECT "commit" FROM head').fetchone()
+        finally:
+            came.close()
+            went.close()
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except sqlite3.Error as error:
+        raise CatalogueError(f"the database cannot be copied ({type(error).__name__})") from None
+    if whole != "ok":
+        raise CatalogueError("the copy of the database is not whole")
+    return int(commit)
+
+
+def _file(database_url: str) -> Path:
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise InputError(
+            "PostgreSQL and S3 have backups of their own: see store/README.md, A backup",
+            code="not_embedded",
+        )
+    return Path(url.database)

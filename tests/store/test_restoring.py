@@ -1,0 +1,218 @@
+"""A backup is put back: whoever was erased stays so, what was withdrawn is granted to nobody."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from store import tables
+from store.backup import back_up, put_back
+from store.errors import InputError, KekError, LogError, RefusedError, TamperedError
+from store.facts import Supply
+from store.reads import Window
+from store.restoring import Restored, Restoring
+from store.wiring import Settings
+from tests.store.test_checking import findings
+from tests.world import ALL, DAY, FakeClock, World, days_of, mpan, opened, several, window_of
+
+HOME, GONE, LEFT, MOVED, LATE = (mpan(at) for at in range(1, 6))
+WINDOW = window_of(DAY)
+FULL = list(range(48))
+
+
+def code(world: World, mpxn: object, name: str = "reader", **asked: object) -> str:
+    with pytest.raises(RefusedError) as refused:
+        world.grant(mpxn, WINDOW, name, **asked)  # type: ignore[arg-type]
+    return refused.value.code
+
+
+@pytest.fixture
+def backed(folder_settings: Settings, clock: FakeClock, tmp_path: Path) -> Path:
+    """A backup of a street of which the reader may read all, and what happened since."""
+    with opened(folder_settings, clock) as world:
+        world.keep(several(*(days_of(one, (DAY, FULL)) for one in (HOME, GONE, LEFT, MOVED))))
+        for one in (HOME, GONE, MOVED):
+            world.allow(one)
+        withdrawn = world.allow(LEFT)
+        supplier = world.party("supplier", "IS")
+        world.store.facts.add_registrations([Supply(HOME, supplier, "IS", "domestic", ALL)])
+        world.store.facts.choose(HOME, supplier, "PT30M", "opt-in")
+    with opened(folder_settings, clock) as world:
+        world.parties = {"reader": "", "supplier": ""}
+        world.store.journal.ready()
+        folder = tmp_path / "backup"
+        url, objects = folder_settings.database_url, Path(folder_settings.objects)
+        kept = back_up(url, objects, folder, clock)
+        assert (kept.commit, (folder / "objects").is_dir()) == (1, True)
+        clock.pass_by(1_000)
+        world.store.facts.erase([GONE], "a letter")
+        world.store.facts.withdraw_consent(withdrawn)
+        world.store.facts.choose(HOME, supplier, "PT30M", "opt-out")
+        world.store.facts.add_tenancy(MOVED, DAY * 48)
+        world.keep(days_of(LATE, (DAY, FULL)))  # came after the backup, and went
+        world.store.facts.erase([LATE], "a letter")
+        world.store.renaming.run(pause=lambda _: None)  # the backup is older than these names
+    return folder
+
+
+def lose(settings: Settings) -> None:
+    """Lose the database, and nothing else."""
+    for path in Path(settings.home).glob("catalogue.db*"):
+        path.unlink()
+
+
+@pytest.fixture
+def restored(
+    backed: Path, folder_settings: Settings, clock: FakeClock
+) -> Iterator[tuple[World, Restored]]:
+    lose(folder_settings)
+    put_back(backed, folder_settings.database_url, Path(folder_settings.objects))
+    with opened(folder_settings, clock) as world:
+        named = select(tables.parties.c.name, tables.parties.c.code)
+        with world.store.database.read() as connection:
+            world.parties = dict(map(tuple, connection.execute(named)))
+        yield world, Restoring(world.store).run()
+
+
+def test_who_was_erased_stays_erased_and_what_was_withdrawn_withdrawn(
+    restored: tuple[World, Restored],
+) -> None:
+    world, done = restored
+    assert code(world, GONE) == "erased"
+    assert code(world, LEFT) == "consent_withdrawn"
+    assert code(world, MOVED) == "consent_missing"  # the consent was of who lived there before
+    assert code(world, HOME, "supplier", role="IS", granularity="PT30M") == "opted_out"
+    assert world.reads(HOME, WINDOW) == FULL
+    assert done.done == {"keys erase": 2, "consent withdrawn": 1, "supply opt-out": 1,
+                         "tenancy add": 1}  # fmt: skip
+    assert done.commits == 1
+
+
+def test_a_customer_whom_the_backup_never_knew_is_not_brought_back(
+    restored: tuple[World, Restored],
+) -> None:
+    world, _ = restored
+    commit = world.keep(days_of(LATE, (DAY, FULL)))
+    assert (commit.erased, commit.days) == (1, 0)
+
+
+def test_after_it_the_store_stands_where_its_log_stands(restored: tuple[World, Restored]) -> None:
+    world, _ = restored
+    world.store.sequencer.check()
+    assert world.store.sequencer.run()
+    assert Restoring(world.store).run().entries == 0
+    assert findings(world) == []
+
+
+def test_until_then_nobody_serves_from_it(
+    backed: Path, folder_settings: Settings, clock: FakeClock
+) -> None:
+    lose(folder_settings)
+    put_back(backed, folder_settings.database_url, Path(folder_settings.objects))
+    with opened(folder_settings, clock) as world, pytest.raises(LogError) as behind:
+        world.store.sequencer.check()
+    assert behind.value.code == "log_rolled_back"
+
+
+def test_without_its_journal_it_never_serves(
+    backed: Path, folder_settings: Settings, clock: FakeClock
+) -> None:
+    """The negative control: with the journal withheld nothing is done by half."""
+    lose(folder_settings)
+    put_back(backed, folder_settings.database_url, Path(folder_settings.objects))
+    shutil.rmtree(Path(folder_settings.objects) / "journal")
+    with opened(folder_settings, clock) as world:
+        deks = world.count(tables.deks)
+        with pytest.raises(LogError) as missing:
+            Restoring(world.store).run()
+        assert missing.value.code == "journal_missing"
+        assert world.count(tables.deks) == deks
+        with pytest.raises(LogError):
+            world.store.sequencer.check()
+
+
+def test_a_journal_that_was_changed_or_swapped_is_an_alarm(
+    backed: Path, folder_settings: Settings, clock: FakeClock
+) -> None:
+    lose(folder_settings)
+    put_back(backed, folder_settings.database_url, Path(folder_settings.objects))
+    one, two, *_ = sorted((Path(folder_settings.objects) / "journal").iterdir())
+    body = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(body)
+    with opened(folder_settings, clock) as world, pytest.raises(TamperedError):
+        Restoring(world.store).run()
+
+
+def test_what_may_have_ended_something_and_is_not_in_the_journal_is_asked_for(
+    backed: Path, folder_settings: Settings, clock: FakeClock
+) -> None:
+    with opened(folder_settings, clock) as world:
+        other = world.party("other supplier", "IS")
+        world.store.facts.add_registrations(
+            [Supply(HOME, other, "IS", "domestic", Window(DAY * 48, 1 << 40))]
+        )
+    lose(folder_settings)
+    put_back(backed, folder_settings.database_url, Path(folder_settings.objects))
+    with opened(folder_settings, clock) as world:
+        with pytest.raises(InputError) as asked:
+            Restoring(world.store).run()
+        assert asked.value.code == "restate"
+        assert Restoring(world.store).run(restated=True).restate == {"registration add": 1}
+        world.store.sequencer.check()
+
+
+def test_a_backup_of_a_lost_store_is_put_back_whole(
+    backed: Path, folder_settings: Settings, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Objects and journal are lost too: it stands as it stood then, and the key is needed."""
+    elsewhere = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "other")})
+    put_back(backed, elsewhere.database_url, Path(elsewhere.objects))
+    with pytest.raises(KekError), opened(elsewhere, clock):
+        pass
+    with opened(replace(elsewhere, kek=folder_settings.kek), clock) as world:
+        named = select(tables.parties.c.name, tables.parties.c.code)
+        with world.store.database.read() as connection:
+            world.parties = dict(map(tuple, connection.execute(named)))
+        assert Restoring(world.store).run().entries == 0
+        assert world.reads(HOME, WINDOW) == FULL
+        assert world.reads(GONE, WINDOW) == FULL  # why backups must age out
+        assert findings(world) == []
+
+
+def test_nothing_is_ever_replaced(backed: Path, folder_settings: Settings, tmp_path: Path) -> None:
+    url, objects = folder_settings.database_url, Path(folder_settings.objects)
+    for attempt, said in (
+        (lambda: put_back(backed, url, objects), "database_exists"),
+        (lambda: back_up(url, objects, backed, FakeClock()), "backup_exists"),
+        (lambda: put_back(tmp_path / "nothing", url, objects), "no_backup"),
+        (lambda: back_up("postgresql+psycopg://x/y", objects, tmp_path / "z", FakeClock()),
+         "not_embedded"),
+    ):  # fmt: skip
+        with pytest.raises(InputError) as refused:
+            attempt()
+        assert refused.value.code == said
+
+
+def test_a_backup_is_taken_while_others_write(home: World, tmp_path: Path) -> None:
+    for at in range(5):
+        home.keep(days_of(mpan(at), (DAY, FULL)))
+        settings = home.store.settings
+        kept = back_up(
+            settings.database_url, Path(settings.objects), tmp_path / f"b{at}", home.clock
+        )
+        assert kept.commit == at + 1
+    home.compact()
+    home.clock.pass_by(10_000)
+    home.store.compaction.sweep()
+    assert any(path.suffix == ".parquet" for path in (tmp_path / "b0").rglob("*"))
+
+
+def test_the_key_is_in_no_backup(backed: Path, folder_settings: Settings) -> None:
+    key = Path(folder_settings.kek).read_bytes()
+    assert not any(key in path.read_bytes() for path in backed.rglob("*") if path.is_file())
