@@ -68,6 +68,8 @@ class LiveFile:
     low: bytes
     high: bytes
     index_digest: bytes
+    batch: int = 0
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,22 @@ class Catalogue:
         held = update(table).where(table.c.batch == batch).values(expires=table.c.expires)
         if connection.execute(held).rowcount != 1:
             raise CommitConflictError(_SWEPT)
+
+    def renew(self, batch: int) -> None:
+        """Let the lease of ``batch`` run anew. Raises CommitConflictError where it is gone."""
+        table = tables.batches
+        held = update(table).where(table.c.batch == batch)
+        with self._database.write() as connection:
+            longer = held.values(expires=self._clock.now() + self._lease)
+            if connection.execute(longer).rowcount != 1:
+                raise CommitConflictError(_SWEPT)
+
+    def leave_out(self, connection: Connection, batch: int, names: Sequence[str]) -> None:
+        """Doom the pending files of ``batch`` but ``names``: what a task wrote that was lost."""
+        f = tables.files
+        others = (f.c.batch == batch, f.c.state == FileState.PENDING, f.c.name.not_in(names))
+        doomed = update(f).where(*others)
+        connection.execute(doomed.values(state=FileState.DOOMED, since=self._clock.now()))
 
     def abandon(self, batch: int) -> list[str]:
         """Give ``batch`` up: it can never be committed any more; sweep forgets its files.
@@ -312,7 +330,7 @@ class Catalogue:
         t = tables.files
         query = (
             select(t.c.id, t.c.name, t.c.register, t.c.month, t.c.level, t.c.rows, t.c.size,
-                   t.c.low, t.c.high, t.c.index_digest)
+                   t.c.low, t.c.high, t.c.index_digest, t.c.batch, t.c.since)
             .where(t.c.state == FileState.LIVE)
             .order_by(t.c.register, t.c.month, t.c.level, t.c.id)
         )  # fmt: skip

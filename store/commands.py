@@ -1,9 +1,14 @@
-"""Commands that keep the store: init, compact, sweep, coverage."""
+"""Commands that keep the store: init, compact, sweep, keep, coverage."""
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,15 +16,18 @@ from store import (
     access_commands,
     coverage,
     fact_commands,
+    keeping,
     key_commands,
     life_commands,
     policy_commands,
 )
 from store.asked import meter_points, say
-from store.errors import CommitConflictError
+from store.errors import StoreError
+from store.executors import Pool
+from store.exporting import expire
 from store.log_commands import log_app
 from store.reads import Register, month_name
-from store.wiring import Settings, Store, initialise, open_store
+from store.wiring import Settings, Store, forget_keys, initialise, open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 MpxnFile = Annotated[
@@ -29,7 +37,7 @@ MpxnFile = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add this room's sub-commands to ``app``."""
-    for command in (init, compact, sweep):
+    for command in (init, compact, sweep, keep):
         app.command()(command)
     app.command("coverage")(coverage_)
     app.add_typer(log_app, name="log")
@@ -54,16 +62,13 @@ def init(as_json: AsJson = False) -> None:
 
 def compact(
     past: Annotated[int, typer.Option(help="Leave months alone with fewer level-0 files.")] = 1,
+    width: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Merge the files of each register and month; this process holds no key."""
-    done, lost = [], 0
-    with open_store(Settings.from_environment(), needs_kek=False) as store:
-        for files in store.compaction.due(past).values():
-            try:
-                done.append(store.compaction.compact(files))
-            except CommitConflictError:
-                lost += 1  # another compaction was first: its result stands
+    """Merge the files of each register and month; no process of it holds a key."""
+    settings = Settings.from_environment()
+    with open_store(settings, needs_kek=False) as store, _keyless(settings, width) as pool:
+        done, lost = keeping.compact(store, pool, store.compaction.due(past).values())
     rows = sum(one.rows for one in done)
     said = {
         "months": [
@@ -77,11 +82,57 @@ def compact(
 
 
 def sweep(as_json: AsJson = False) -> None:
-    """Clear expired reservations and files whose rows others hold now; lists nothing."""
+    """Clear expired reservations and exports, and files whose rows others hold now."""
     with open_store(Settings.from_environment(), needs_kek=False) as store:
-        swept = store.compaction.sweep()
-    said = {"files": swept.files, "batches": swept.batches}
+        swept, exports = store.compaction.sweep(), expire(store)
+    said = {"files": swept.files, "batches": swept.batches, "exports": exports}
     say(f"{swept.files} files and {swept.batches} batches cleared", said, as_json=as_json)
+
+
+def keep(
+    once: Annotated[bool, typer.Option("--once", help="One round, and end.")] = False,
+    every: Annotated[float, typer.Option(min=1.0, help="Seconds between rounds.")] = keeping.EVERY,
+    width: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep house until interrupted: compact when it is due, retain daily, sweep.
+
+    One process does so at a time.
+    """
+    settings, stop = Settings.from_environment(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with open_store(settings, needs_kek=False) as store, _keyless(settings, width) as pool:
+        daily = store.clock.monotonic()
+        while not stop.is_set():
+            due = store.clock.monotonic() >= daily
+            daily += keeping.DAILY if due else 0.0
+            try:
+                say(*_round(keeping.once(store, pool, retain=due)), as_json=as_json)
+            except StoreError as error:
+                if once:
+                    raise
+                sys.stderr.write(f"meterkeep: error: {error.code}: {error}\n")
+            if once:
+                return
+            stop.wait(every)
+
+
+def _round(kept: keeping.Kept | None) -> tuple[str, dict[str, Any]]:
+    if kept is None:
+        return "another process keeps house", {"other": True}
+    said = {
+        "compacted": len(kept.compacted), "taken_by_others": kept.lost, "files": kept.swept,
+        "exports": kept.expired, "retained": kept.retained,
+    }  # fmt: skip
+    text = f"{len(kept.compacted)} register-months compacted, {kept.swept} files cleared"
+    return text, said
+
+
+@contextmanager
+def _keyless(settings: Settings, width: int | None) -> Iterator[Pool]:
+    with closing(Pool(settings.dask, width, forget_keys)) as pool:
+        yield pool
 
 
 def coverage_(

@@ -1,38 +1,42 @@
 """Compaction and sweep: sealed rows are merged and dead files cleared, without any key.
 
 Compaction reads the live files of one register and month, merges their rows by subject, day and
-batch, and writes level-1 files, one to a subject prefix. No row is dropped: what a later commit
-overlays, or a revert leaves out, stays for `as_of`. The run digests of the output are checked
-against the inputs' rows before one transaction swaps them.
+batch, and writes level-1 files, one to a range of subjects (see `merging`), on whatever executor it
+is given. No row is dropped: what a later commit overlays, or a revert leaves out, stays for
+`as_of`. Every output is read back and held against the run digests of its inputs before one
+transaction swaps them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
-from store import lake, tables
+from store import tables
 from store.catalogue import Catalogue, FileState, LiveFile
-from store.envelope import BOX_SIZE, run_digest
 from store.errors import MeterkeepError, TamperedError
 from store.log import Entry, Kind, Log
+from store.merging import Merge, Merged, check, merge
 from store.reads import Register
-from store.runs import NewFile, Run
 
 if TYPE_CHECKING:
     from store.database import Database
     from store.ports import Clock, Objects
 
-MOST_METERS = 50_000  # meters of one level-1 file
+MOST_METERS = 20_000  # meters of one level-1 file; never under half of it where there are more
 LEVEL_0 = 8  # level-0 files of one register and month, past which compaction is due
 SKEW = 300.0  # seconds that the clocks of two workers may differ
 GRACE = 900.0  # seconds a dead file stays for readers that already know its name
+QUIET = 3_600.0  # seconds without a commit, after which a month is compacted however little came
+
+
+Spread = Callable[[Sequence[Merge]], Iterator[tuple[bytes, Merged]]]
+"""Gives tasks to an executor; yields the first subject of each and what was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Compacted:
     files_before: int
     files_after: int
     rows: int
+    size: int = 0  # bytes written
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,61 +80,78 @@ class Compaction:
             if sum(file.level == 0 for file in files) >= more_than
         }
 
-    def compact(self, files: Sequence[LiveFile], *, most_meters: int = MOST_METERS) -> Compacted:
+    def pressing(self) -> dict[tuple[int, int], list[LiveFile]]:
+        """Return what is due now: many level-0 files, or some of a month that has come to rest."""
+        rested = self._clock.now() - QUIET
+        return {
+            key: files
+            for key, files in self.due().items()
+            if sum(file.level == 0 for file in files) > LEVEL_0
+            or all(file.since < rested for file in files)
+        }
+
+    def compact(
+        self,
+        files: Sequence[LiveFile],
+        *,
+        most_meters: int = MOST_METERS,
+        spread: Spread | None = None,
+    ) -> Compacted:
         """Merge ``files``, all live and of one register and month, into level-1 files.
+
+        Args:
+            files: What to merge.
+            most_meters: Of one file.
+            spread: Yields what each task made, in any order; None: they are done here.
 
         Raises:
             CommitConflictError: Somebody else compacted one of them first; nothing changed.
-            TamperedError: A file's rows or run index are not what was committed.
+            TamperedError: A file's rows or run index, or what a task made, are not what was
+                committed.
         """
         batch = self._catalogue.reserve()
-        written: list[NewFile] = []
         try:
-            for rows in self._merge(files, most_meters):
-                new = lake.build(Register(files[0].register), files[0].month, 1, batch, rows)
-                self._catalogue.register(batch, [new])
-                written.append(new)
-                self._objects.put(new.name, new.body)
-            if sum(new.rows for new in written) != sum(file.rows for file in files):
-                raise TamperedError("index", "a merge would lose rows: nothing was changed")
-            self._swap(batch, files, written)
+            made = self._made(batch, files, most_meters, spread or self._here)
+            self._swap(batch, files, made)
         except MeterkeepError:
             with suppress(MeterkeepError):  # sweep clears what this cannot
                 for name in self._catalogue.abandon(batch):
                     self._objects.delete(name)
             raise
-        rows_moved = sum(new.rows for new in written)
-        first = files[0]
-        return Compacted(
-            Register(first.register), first.month, len(files), len(written), rows_moved
-        )
+        first, rows = files[0], sum(new.rows for new in made)
+        size = sum(new.size for new in made)
+        return Compacted(Register(first.register), first.month, len(files), len(made), rows, size)
 
-    def _merge(self, files: Sequence[LiveFile], most_meters: int) -> Iterator[lake.Sealed]:
-        """Yield merged rows, one subject prefix after the other, each of bounded size."""
+    def _made(
+        self, batch: int, files: Sequence[LiveFile], most_meters: int, spread: Spread
+    ) -> list[Merged]:
+        """Return the outputs, each checked."""
         with self._database.read() as connection:
-            indexes = [self._catalogue.index_of(connection, file) for file in files]
-        bodies = [_Body(self._objects, file.name) for file in files]
-        subjects = sorted({run.subject for index in indexes for run in index})
-        places: dict[bytes, list[tuple[int, Run]]] = defaultdict(list)
-        for which, index in enumerate(indexes):
-            for run in index:
-                places[run.subject].append((which, run))
-        for prefix in _prefixes(subjects, most_meters):
-            counts, boxes = [], []
-            for subject in prefix:
-                runs = [_checked(bodies[which].run(run), run) for which, run in places[subject]]
-                merged = runs[0] if len(runs) == 1 else _by_day_and_batch(b"".join(runs))
-                counts.append(len(merged) // BOX_SIZE)
-                boxes.append(merged)
-            yield lake.Sealed(prefix, counts, b"".join(boxes))
+            inputs = [(file, self._catalogue.index_of(connection, file)) for file in files]
+        subjects = sorted({run.subject for _, index in inputs for run in index})
+        portions = list(_prefixes(subjects, most_meters))
+        tasks = {some[0]: Merge(batch, tuple(files), some[0], some[-1]) for some in portions}
+        made = []
+        for low, new in spread(list(tasks.values())):
+            check(self._objects, inputs, new, low, tasks[low].high)
+            self._catalogue.renew(batch)
+            made.append(new)
+        if sum(new.rows for new in made) != sum(file.rows for file in files):
+            raise TamperedError("index", "a merge would lose rows: nothing was changed")
+        return made
 
-    def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[NewFile]) -> None:
+    def _here(self, tasks: Sequence[Merge]) -> Iterator[tuple[bytes, Merged]]:
+        for task in tasks:
+            yield task.low, merge(self._database, self._catalogue, self._objects, task)
+
+    def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[Merged]) -> None:
         detail = {
             "inputs": [file.name + " " + file.index_digest.hex() for file in old],
             "outputs": [file.name + " " + file.index_digest.hex() for file in new],
         }
         with self._database.write() as connection:
             self._catalogue.retire(connection, [file.id for file in old])
+            self._catalogue.leave_out(connection, batch, [file.name for file in new])
             self._catalogue.publish(connection, batch, len(new))
             self._log.append(connection, Entry(Kind.COMPACT, "compact", detail=detail))
 
@@ -144,6 +166,8 @@ class Compaction:
         """
         now = self._clock.now()
         f, b = tables.files, tables.batches
+        # A file that died after somebody began to read is theirs until they let go.
+        pinned = select(func.min(tables.pins.c.taken)).scalar_subquery()
         with self._database.write() as connection:
             # Which were taken away, not which had expired: one may be committed this very moment.
             taken = delete(b).where(b.c.expires < now).returning(b.c.batch)
@@ -154,10 +178,15 @@ class Compaction:
                 .values(state=FileState.DOOMED, since=now)
             )
             connection.execute(delete(tables.rejected).where(tables.rejected.c.batch.in_(expired)))
+            connection.execute(delete(tables.pins).where(tables.pins.c.expires < now - SKEW))
             connection.execute(delete(tables.once).where(tables.once.c.expires < now - SKEW))
             connection.execute(
                 update(f)
-                .where(f.c.state == FileState.DEAD, f.c.since < now - grace)
+                .where(
+                    f.c.state == FileState.DEAD,
+                    f.c.since < now - grace,
+                    f.c.since < func.coalesce(pinned, now + 1),
+                )
                 .values(state=FileState.DOOMED)
             )
         with self._database.read() as connection:
@@ -170,30 +199,6 @@ class Compaction:
                     connection.execute(delete(tables.runs).where(tables.runs.c.file == identity))
                     connection.execute(delete(f).where(f.c.id == identity))
         return Swept(len(doomed), len(expired))
-
-
-class _Body:
-    """A file's bytes, fetched when first needed."""
-
-    def __init__(self, objects: Objects, name: str) -> None:
-        self._objects, self._name = objects, name
-        self._view: memoryview | None = None
-
-    def run(self, run: Run) -> bytes:
-        if self._view is None:
-            self._view = memoryview(self._objects.get(self._name))
-        return bytes(self._view[run.offset : run.offset + run.rows * BOX_SIZE])
-
-
-def _checked(boxes: bytes, run: Run) -> bytes:
-    if run_digest(boxes) != run.digest:
-        raise TamperedError("run", "the rows of a file are not those that were committed")
-    return boxes
-
-
-def _by_day_and_batch(boxes: bytes) -> bytes:
-    rows = np.frombuffer(boxes, lake.BOX)
-    return rows[np.lexsort((rows["batch"], rows["day"]))].tobytes()
 
 
 def _prefixes(subjects: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:

@@ -35,12 +35,18 @@ class Pool:
         width: Tasks that run at once.
     """
 
-    def __init__(self, dask: str | None = None, width: int | None = None) -> None:
+    def __init__(
+        self,
+        dask: str | None = None,
+        width: int | None = None,
+        begin: Callable[[], None] | None = None,
+    ) -> None:
         """Make nothing yet.
 
         Args:
             dask: A scheduler's address; None for processes of this machine.
             width: How many processes; None for one to a core.
+            begin: What each process does first; found by name.
 
         Raises:
             InputError: The address would send pickles in the clear (``bad_setting``).
@@ -48,22 +54,25 @@ class Pool:
         if dask is not None:
             _safe(dask)
         self._dask, self.width = dask, width or os.cpu_count() or 1
+        self._begin, self._turn = begin, threading.RLock()
         self._client: Any = None
         self._executor: Executor | None = None
 
     def submit(self, key: str, work: Callable[..., _T], *arguments: Any) -> Future[_T]:
         """Give a task in; ``key`` names it on a cluster, so that it runs there once."""
-        if self._executor is None:
-            self._executor = self._processes() if self._dask is None else self._cluster()
-        if self._dask is None:
-            return self._executor.submit(work, *arguments)
-        return self._executor.submit(work, *arguments, key=key)
+        with self._turn:
+            if self._executor is None:
+                self._executor = self._processes() if self._dask is None else self._cluster()
+            if self._dask is None:
+                return self._executor.submit(work, *arguments)
+            return self._executor.submit(work, *arguments, key=key)
 
     def rebuild(self) -> None:
         """Let go of an executor that broke; the next task makes another."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        self._executor = None
+        with self._turn:
+            if self._executor is not None:
+                self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
 
     def close(self) -> None:
         """Let every task end, and the processes go."""
@@ -76,7 +85,7 @@ class Pool:
     def _processes(self) -> Executor:
         # Spawned: nothing of the parent's memory, sockets or threads comes along.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.width, context, _begin, (os.getpid(),))
+        return ProcessPoolExecutor(self.width, context, _start, (os.getpid(), self._begin))
 
     def _cluster(self) -> Executor:
         try:
@@ -109,9 +118,11 @@ def _safe(address: str) -> None:
         )
 
 
-def _begin(parent: int) -> None:
+def _start(parent: int, begin: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is the runner's to hear
     leash(parent)
+    if begin is not None:
+        begin()
 
 
 def leash(parent: int) -> None:

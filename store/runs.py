@@ -56,6 +56,11 @@ class Run(NamedTuple):
             raise TamperedError("index", "a page of a run index is cut short") from None
         return cls(subject, high << 32 | low, rows, digest)
 
+    @classmethod
+    def decoded(cls, index: bytes) -> list[Run]:
+        """Return every run of an index, or of a page."""
+        return [cls.decode(index[at : at + RUN_SIZE]) for at in range(0, len(index), RUN_SIZE)]
+
 
 @dataclass(frozen=True, slots=True)
 class NewFile:

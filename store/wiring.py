@@ -429,6 +429,12 @@ def _is_file(setting: str) -> bool:
     return not setting.startswith(("aws-kms:", "pkcs11:"))
 
 
+def forget_keys() -> None:
+    """Take what leads to a key out of this process's environment: it is to merge, never to open."""
+    for name in ("METERKEEP_KEK", "METERKEEP_KEK_NEXT", "METERKEEP_PKCS11_PIN_FILE"):
+        os.environ.pop(name, None)
+
+
 def objects(settings: Settings) -> Objects:
     """Return the keeper of the objects that ``settings`` name."""
     if settings.objects.startswith("s3://"):

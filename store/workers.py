@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from store.export_task import Order, Report, work
+from store.merging import Merge, Merged, merge
+from store.patient import Patient
 from store.wiring import Settings, Store, open_store
 
 if TYPE_CHECKING:
@@ -24,6 +26,13 @@ _TURN: Final = threading.Lock()  # a Dask worker has several threads, and one st
 def export_slice(settings: Settings, order: Order) -> Report:
     """Make one slice of an export; see `export_task.work`."""
     return work(opened(settings, needs_kek=True), order)
+
+
+def merged(settings: Settings, task: Merge) -> tuple[bytes, Merged]:
+    """Merge one range of subjects; see `merging.merge`. The store is opened without any key."""
+    store = opened(settings, needs_kek=False)
+    objects = Patient(store.objects)
+    return task.low, merge(store.database, store.catalogue, objects, task)
 
 
 def opened(settings: Settings, *, needs_kek: bool) -> Store:

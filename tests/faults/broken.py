@@ -16,9 +16,9 @@ from store import tables
 from store.catalogue import LiveFile
 from store.compaction import Compaction
 from store.log import Entry, Kind
+from store.merging import Merged
 from store.places import Places
 from store.reads import MeterDays
-from store.runs import NewFile
 from store.sequencer import Sequencer
 from store.writestore import Commit, Source, WriteStore
 
@@ -78,7 +78,7 @@ class _Hasty(WriteStore):
 class _SwapsInTwo(Compaction):
     """Takes the old files out in one transaction, lets the new ones in in the next."""
 
-    def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[NewFile]) -> None:
+    def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[Merged]) -> None:
         with self._database.write() as connection:
             self._catalogue.retire(connection, [file.id for file in old])
         with self._database.write() as connection:

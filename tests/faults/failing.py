@@ -150,6 +150,10 @@ class FailingObjects(FolderObjects):
         self._fall("get", after=False)
         return super().get(name)
 
+    def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        self._fall("get", after=False)
+        return super().get_ranges(ranges)
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         self._fall("get", after=False)
         return await super().get_ranges_async(ranges)
@@ -179,6 +183,10 @@ class FlakyObjects(FolderObjects):
     def get(self, name: str) -> bytes:
         self._maybe()
         return super().get(name)
+
+    def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        self._maybe()
+        return super().get_ranges(ranges)
 
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         self._maybe()

@@ -33,7 +33,7 @@ STEPS = {
         ("catalogue", "publish"), ("log", "append"),
     ),
     "compact": (
-        ("catalogue", "reserve"), ("compaction", "_merge"), ("catalogue", "register"),
+        ("catalogue", "reserve"), ("compaction", "_made"), ("catalogue", "register"),
         ("catalogue", "hold"), ("objects", "put"),
         ("compaction", "_swap"), ("catalogue", "retire"), ("catalogue", "publish"),
         ("log", "append"),

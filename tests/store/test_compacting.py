@@ -57,7 +57,7 @@ def every_answer(world: World, numbers: list[int]) -> list[list[int | None]]:
     ]
 
 
-@pytest.mark.parametrize("meters", [2, 50_000])
+@pytest.mark.parametrize("meters", [2, 20_000])
 def test_compaction_changes_no_answer_now_or_as_of_then(world: World, meters: int) -> None:
     numbers = live_through(world)
     before = every_answer(world, numbers)
@@ -83,6 +83,7 @@ def test_after_compaction_an_answer_takes_one_range_a_month_and_register(
         world.allow(mpan(1))
         world.answer(mpan(1), window_of(DAY, SPAN))
         world.compact()
+        del keeper.asked[1:]  # the compaction's own
         world.answer(mpan(1), window_of(DAY, SPAN))
         before, after = ([r.name.split("/")[:2] for r in asked] for asked in keeper.asked)
         assert len(before) == 9
@@ -179,6 +180,7 @@ def test_a_reader_whose_file_was_compacted_away_looks_once_more(
             keeper.before.clear()
             world.compact()
             world.store.compaction.sweep(grace=-1)
+            keeper.asked.clear()  # the compaction's own
 
         keeper.before["ranges"] = meanwhile
         assert world.reads(mpan(1), window_of(DAY))[0] == 2
