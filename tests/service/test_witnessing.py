@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.app import create_app
 from service.witnessing import REST, HttpWitnesses, Named, Policy, asking, load
 from store.copies import copies_in
 from store.errors import InputError, LogError, StoreError
@@ -256,6 +258,12 @@ def test_a_dead_witness_stops_nothing_where_none_is_needed(place: Settings, ours
     assert status(place, 1) is Status.UNKNOWN
 
 
+async def asked(world: World, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(create_app(world.store))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8700") as http:
+        return await http.get(path)
+
+
 def pacing(world: World) -> Pace:
     store = world.store
     return Pace(store.sequencer, store.database, store.log, store.clock)
@@ -297,12 +305,13 @@ def test_a_store_brought_back_from_a_backup_does_not_answer(
     shutil.copytree(tmp_path / "backup", place.home)
     with opened(place, ours.clock, witnesses=ours.client(0)) as world:
         world.store.sequencer.check()
-        pace = pacing(world)
         write(world)
-        pace.tick()
+        world.store.pace.tick()
         with pytest.raises(LogError) as error:
-            pace.check()
+            world.store.pace.check()
         assert error.value.code == "log_forked"
+        ready = asyncio.run(asked(world, "/readyz"))
+        assert (ready.status_code, ready.json()["code"]) == (503, "log_forked")
 
 
 def test_a_process_that_asks_no_witness_publishes_nothing(
