@@ -15,6 +15,7 @@ from bench import (
     answer,
     busy,
     calls,
+    erasing,
     ingest,
     log,
     opening,
@@ -42,6 +43,7 @@ MEASURES: dict[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
     "log": log.measure,
     "search": search.measure,
     "verifying": verifying.measure,
+    "erasing": erasing.measure,
     "busy": busy.measure,
 }
 VAR = Path("var")  # of the working directory: a real disk, where /tmp may be memory
