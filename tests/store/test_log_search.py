@@ -113,7 +113,9 @@ _DETAILS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"consent": st.sampled_from(CONSENTS), "purpose": st.sampled_from(PURPOSES)}
     ),
 }
-_TIMES = st.integers(-1, 40).map(lambda n: START + n * 3_599_999)
+_TIMES = st.integers(-1, 40).map(lambda n: START + n * 3_599_999) | st.sampled_from(
+    [START, START + 5, START + 10, START - 900, START + 40_000]  # just when entries were made
+)
 WANTED = st.builds(
     Wanted,
     subjects=st.none() | st.lists(st.sampled_from(SUBJECTS), max_size=3).map(tuple),
@@ -216,6 +218,21 @@ def test_a_page_goes_on_where_it_ended_whatever_is_added_meanwhile(database: Dat
         write(database, Book(rows))
         after = search.page(Wanted(consent=CONSENTS[0]), first.after, 100, newest=newest)
         assert [one.position for one in after.found] == rest
+
+
+@pytest.mark.parametrize("at", [START, START // 3_600_000 * 3_600_000])
+def test_a_time_begins_with_its_first_millisecond_and_ends_before_its_last(
+    database: Database, at: int
+) -> None:
+    rows = []
+    for position, ms in enumerate((at - 1, at, at + 1)):
+        said = Entry(Kind.FACT, "party add", PARTIES[1])
+        leaf = encode(said, os.urandom(16), (ms + 0.5) / 1000, KEY, b"{}")
+        rows.append((2026, position, leaf, "{}"))
+    write(database, Book(rows))
+    for start, end, due in ((at, None, [1, 2]), (None, at, [0]), (at, at + 1, [1]), (at, at, [])):
+        found = places(database, Wanted(start=start, end=end), 10)
+        assert found == [place_of(2026, position) for position in due]
 
 
 def test_an_intent_is_told_with_what_became_of_it(database: Database) -> None:
