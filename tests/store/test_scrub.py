@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from store.edge import Edge
@@ -12,47 +10,27 @@ from store.merkle import leaf_hash
 from store.scrub import Scrub, newest
 from store.shelf import Shelf
 from store.tiles import Tile, encode_bundle
+from tests.store.memory import MemoryObjects
 
 SIZE = 70_000  # one full tile of level 1, and an edge of three levels
 LEAVES = [at.to_bytes(4, "big") for at in range(SIZE)]
 SHARD = 2026
 
 
-class Memory:
-    """As much of a keeper of objects as a shelf that is read needs."""
-
-    is_local = True
-
-    def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-
-    def keep(self, bodies: Mapping[str, bytes]) -> None:
-        self.held |= bodies
-
-    def find(self, name: str) -> bytes | None:
-        return self.held.get(name)
-
-    def flip(self, tile: Tile, at: int) -> None:
-        name = f"log/{SHARD}/{tile.path}"
-        body = bytearray(self.held[name])
-        body[at] ^= 4
-        self.held[name] = bytes(body)
-
-
 @pytest.fixture(scope="module")
 def whole() -> tuple[dict[str, bytes], Edge]:
-    memory, edge = Memory(), Edge()
+    memory, edge = MemoryObjects(), Edge()
     files = edge.extend(map(leaf_hash, LEAVES))
     for at in range(0, SIZE, 256):
         some = LEAVES[at : at + 256]
         files[Tile(None, at // 256, len(some))] = encode_bundle(some)
-    Shelf(memory, SHARD).keep(files)  # type: ignore[arg-type]
+    Shelf(memory, SHARD).keep(files)
     return memory.held, edge
 
 
-def passes(memory: Memory, edge: Edge, most: int = 8) -> int:
+def passes(memory: MemoryObjects, edge: Edge, most: int = 8) -> int:
     """Return how many looks it takes until something is found; a whole turn at most."""
-    scrub, shelf = Scrub(), Shelf(memory, SHARD)  # type: ignore[arg-type]
+    scrub, shelf = Scrub(), Shelf(memory, SHARD)
     for at in range(-(-SIZE // 256 // most) + 2):
         try:
             scrub.some(shelf, SHARD, edge, most)
@@ -64,10 +42,9 @@ def passes(memory: Memory, edge: Edge, most: int = 8) -> int:
 
 
 def test_a_whole_turn_of_a_sound_log_finds_nothing(whole: tuple[dict[str, bytes], Edge]) -> None:
-    memory = Memory()
-    memory.held = dict(whole[0])
+    memory = MemoryObjects(whole[0])
     assert passes(memory, whole[1]) == -1
-    newest(Shelf(memory, SHARD), whole[1], 1_000)  # type: ignore[arg-type]
+    newest(Shelf(memory, SHARD), whole[1], 1_000)
 
 
 @pytest.mark.parametrize(
@@ -80,19 +57,17 @@ def test_a_whole_turn_of_a_sound_log_finds_nothing(whole: tuple[dict[str, bytes]
 def test_what_is_flipped_or_gone_anywhere_is_found_within_a_turn(
     whole: tuple[dict[str, bytes], Edge], tile: Tile, gone: bool
 ) -> None:
-    memory = Memory()
-    memory.held = dict(whole[0])
+    memory = MemoryObjects(whole[0])
     if gone:
         del memory.held[f"log/{SHARD}/{tile.path}"]
     else:
-        memory.flip(tile, 13)
+        memory.flip(f"log/{SHARD}/{tile.path}", 13)
     assert passes(memory, whole[1]) >= 0
     with pytest.raises((TamperedError, ObjectError)):
-        newest(Shelf(memory, SHARD), whole[1], 1_000)  # type: ignore[arg-type]
+        newest(Shelf(memory, SHARD), whole[1], 1_000)
 
 
 def test_the_newest_are_looked_at_first(whole: tuple[dict[str, bytes], Edge]) -> None:
-    memory = Memory()
-    memory.held = dict(whole[0])
-    memory.flip(Tile(None, 272, 256), 13)
+    memory = MemoryObjects(whole[0])
+    memory.flip(f"log/{SHARD}/{Tile(None, 272, 256).path}", 13)
     assert passes(memory, whole[1]) == 0
