@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EVERY = 2.0  # seconds from one pass to the next
 MANY = 256  # waiting leaves that bring the next pass forward
-LEAST = 0.25  # seconds between two passes, however many wait
+LEAST = 1.0  # seconds between two passes, however many wait
 MOST_WAIT = 30.0  # seconds that a durable leaf may wait for its checkpoint
 _BEHIND = "an entry of the access log has waited too long for its checkpoint; nothing is answered"
 

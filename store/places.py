@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from sqlalchemy import and_, bindparam, func, or_, select, text, update
 
 from store import tables
-from store.database import MOST_ROWS, Prepared, insert_absent
+from store.database import Prepared, insert_absent
 from store.errors import CommitConflictError, TamperedError
 from store.merkle import EMPTY_ROOT
 
@@ -178,14 +178,14 @@ class Places:
                 raise CommitConflictError(_LOST)
             yield connection
 
-    def number(self, lease: Lease, shard: int, numbered: int) -> int:
-        """Give places to leaves that have none, from ``numbered`` on; returns how many.
+    def number(self, lease: Lease, shard: int, numbered: int, most: int) -> int:
+        """Give places to ``most`` leaves that have none, from ``numbered`` on; returns how many.
 
         Raises:
             CommitConflictError: Another holds the lease, or went on meanwhile.
         """
         with self.held(lease) as connection:
-            rows = self._waiting(connection)
+            rows = self._waiting(connection, most)
             if rows:
                 self.place(connection, shard, numbered, rows)
         return len(rows)
@@ -247,8 +247,8 @@ class Places:
             newest = select(func.max(c.size)).where(within, c.root.is_not(None)).scalar_subquery()
             connection.execute(tables.checkpoints.delete().where(within, c.size != newest))
 
-    def _waiting(self, connection: Connection) -> Sequence[Sequence[Any]]:
-        return (_WAIT if self._index is None else _WAIT_TOLD).rows(connection)
+    def _waiting(self, connection: Connection, most: int) -> Sequence[Sequence[Any]]:
+        return (_WAIT if self._index is None else _WAIT_TOLD).rows(connection, most=most)
 
 
 def _standing(connection: Connection, shard: int | None) -> Standing | None:
@@ -269,13 +269,13 @@ _none = _l.c.position.is_(None)
 _told_too = _l.outerjoin(_d, _d.c.entry == _l.c.entry)
 _ONE_WAITS = Prepared(select(_l.c.id).where(_none).limit(1))
 _TREES = Prepared(select(tables.trees.c.numbered, tables.trees.c.published))
-_WAIT = Prepared(select(_l.c.id, _l.c.leaf).where(_none).order_by(_l.c.id).limit(MOST_ROWS))
+_WAIT = Prepared(select(_l.c.id, _l.c.leaf).where(_none).order_by(_l.c.id).limit(bindparam("most")))
 _WAIT_TOLD = Prepared(
     select(_l.c.id, _l.c.leaf, _d.c.detail)
     .select_from(_told_too)
     .where(_none)
     .order_by(_l.c.id)
-    .limit(MOST_ROWS)
+    .limit(bindparam("most"))
 )
 _ENTRY = Prepared(
     select(_l.c.id, _l.c.leaf, _d.c.detail)

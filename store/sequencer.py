@@ -1,7 +1,7 @@
 """Moves leaves from the database into the tree: numbers, then tiles, then the checkpoint.
 
 1  lease        one sequencer; who was taken over writes nothing more    see `places`
-2  numbers      leaves without a place get the next ones, 500 to a transaction
+2  numbers      leaves without a place get the next ones, some to a transaction
 3  tiles        bundles of entries and hashes of the new size: the same bytes again are fine
 4  checkpoint   signed, cosigned, then swapped against the one before, and noted in the database
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,8 +48,12 @@ if TYPE_CHECKING:
     from store.places import Places
     from store.ports import Clock, Objects, Witnesses
 
-LOOKED = 8  # tiles read again in a pass
+LOOKED = 8  # tiles read again at once
+LOOK_AFTER = 2.0  # seconds until the next are
 LOOKED_FIRST = 256  # tiles read again before a service starts
+FEW_ROWS = 100  # leaves numbered in one transaction: 2 ms that an answer may wait behind it
+CROWD = 1_000  # leaves after which there is a crowd, and transactions are of MOST_ROWS
+BREATH = 0.001  # seconds between two: whoever waits for SQLite's one writer looks every half
 MOST_LEAVES = 8_192  # of one checkpoint: some 3 MB in memory
 SECRET = "log-signing"  # noqa: S105 - the name of a secret
 _ROLLED_BACK = (
@@ -123,7 +128,7 @@ class Sequencer:
         self._holder = os.urandom(8).hex()
         self._state: _State | None = None
         self._turn = threading.Lock()
-        self._scrub = scrub.Scrub()
+        self._scrub, self._looked = scrub.Scrub(), float("-inf")
 
     def run(self) -> bool:
         """Do one pass; returns whether all that was committed before it stands in a checkpoint.
@@ -190,17 +195,23 @@ class Sequencer:
 
     def _look(self, state: _State) -> None:
         """Read a few tiles again; a fault is found after all that waited was published."""
+        now = self._clock.monotonic()
+        if now < self._looked + LOOK_AFTER:
+            return
         most = LOOKED if self._objects.is_local else 1
         self._scrub.some(state.shelf, state.shard, state.edge, most)
+        self._looked = now
 
     def _number(self, state: _State) -> bool:
         """Number what waits, so much as one checkpoint takes; returns whether more may wait."""
-        goal = state.numbered + MOST_LEAVES
-        while state.numbered < goal:
-            new = self._places.number(state.lease, state.shard, state.numbered)
+        began = state.numbered
+        while state.numbered < began + MOST_LEAVES:
+            most = FEW_ROWS if state.numbered < began + CROWD else MOST_ROWS
+            new = self._places.number(state.lease, state.shard, state.numbered, most)
             state.numbered += new
-            if new < MOST_ROWS:
+            if new < most:
                 return False
+            time.sleep(BREATH)
         return True
 
     def _publish(self, state: _State) -> None:

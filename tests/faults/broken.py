@@ -122,11 +122,11 @@ class _CheckpointFirst(Sequencer):
 class _NewerThanLastSeen(Places):
     """Numbers leaves whose row is newer than the newest that has a place."""
 
-    def _waiting(self, connection: Any) -> Any:
+    def _waiting(self, connection: Any, most: int) -> Any:
         leaf = tables.leaves.c
         last = select(func.max(leaf.id)).where(leaf.position.is_not(None)).scalar_subquery()
         query = select(leaf.id, leaf.leaf).where(leaf.id > func.coalesce(last, 0))
-        return connection.execute(query.order_by(leaf.id).limit(500)).all()
+        return connection.execute(query.order_by(leaf.id).limit(most)).all()
 
 
 PLACES: dict[str, type[Places]] = defaultdict(

@@ -397,10 +397,12 @@ def test_a_bit_flipped_in_any_tile_is_found_by_the_next_start_and_the_next_pass(
         assert world.store.sequencer.run()
         body = world.steal(names[which])
         flip(world, names[which], len(body) // 2)
+        clock.pass_by(3)
         for find in (world.store.sequencer.check, world.store.sequencer.run):
             with pytest.raises(TamperedError) as found:
                 find()
             assert found.value.what in {"tile", "leaf"}
         world.forge(names[which], body)
+        clock.pass_by(3)
         world.store.sequencer.check()
         assert world.store.sequencer.run()
