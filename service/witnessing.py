@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from store.ports import Clock
     from store.wiring import Settings
 
-PATIENCE = 3.0  # seconds
+PATIENCE = 3.0  # seconds without a byte
+LONGEST = 6.0  # seconds of one answer: a witness must not hold the log up byte by byte
 REST = 5.0  # seconds that a witness is left alone after it failed; twice as long each time
 LONGEST_REST = 300.0  # seconds
 MOST_BYTES = 65_536  # of an answer
@@ -73,6 +74,7 @@ class _Remote:
 
     named: Named
     http: httpx.Client
+    clock: Clock
     sizes: dict[str, int] = field(default_factory=dict)  # what it cosigned last of each year's log
     failures: int = 0
     rests: float = field(default=float("-inf"))  # until then, monotonic
@@ -102,12 +104,13 @@ class _Remote:
         self, old: int, note: bytes, prove: Callable[[int], Sequence[bytes]]
     ) -> tuple[int, str, bytes]:
         body = Submission(old, prove(old) if old else [], note).encode()
+        ends = self.clock.monotonic() + LONGEST
         try:
             with self.http.stream("POST", self.named.url, content=body) as answer:
                 told = b""
                 for part in answer.iter_bytes():
                     told += part
-                    if len(told) > MOST_BYTES:
+                    if len(told) > MOST_BYTES or self.clock.monotonic() > ends:
                         raise AwayError("an answer without end")
                 media = answer.headers.get("content-type", "").partition(";")[0].strip()
                 return answer.status_code, media, told
@@ -130,7 +133,7 @@ class HttpWitnesses:
         self._quorum, self._clock = policy.quorum, clock
         self._log = structlog.get_logger("witness")
         self._http = httpx.Client(timeout=PATIENCE, transport=transport)
-        self._remotes = [_Remote(named, self._http) for named in policy.witnesses]
+        self._remotes = [_Remote(named, self._http, clock) for named in policy.witnesses]
         self._pool = ThreadPoolExecutor(MOST_WITNESSES, "witness")
 
     def cosign(self, note: bytes, prove: Callable[[int], Sequence[bytes]]) -> list[str]:

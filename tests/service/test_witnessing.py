@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -151,6 +151,18 @@ def test_what_is_no_cosignature_counts_for_none(net: Net, answer: httpx.Response
     net.befalls[0] = lambda _: answer
     assert cosigned(net.client(1), 10) == ["w2"]
     assert cosigned(net.client(0), 10) == ["w2"]
+
+
+def test_an_answer_byte_by_byte_is_not_waited_for(net: Net) -> None:
+    def slowly() -> Iterator[bytes]:
+        for _ in range(100):
+            net.clock.pass_by(2.9)
+            yield b"a"
+
+    net.befalls[0] = lambda _: httpx.Response(200, content=slowly())
+    before = net.clock.ticks
+    assert cosigned(net.client(1), 10) == ["w2"]
+    assert net.clock.ticks - before < 10
 
 
 def test_a_fork_is_told_as_one(net: Net) -> None:
