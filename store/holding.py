@@ -79,6 +79,7 @@ class Holding:
             self._files(connection, replay, verdict)
             self._rows(connection, replay, verdict)
             _keys(connection, verdict)
+            _exports(connection, replay, verdict)
         verdict.remarks += [
             f"{replay.grants:,} answers rest on facts that stood in the log before them",
             f"{replay.erased:,} entries have no detail any more: erased",
@@ -215,6 +216,13 @@ class _Said:
             return {}
         found: Mapping[str, Any] = orjson.loads(text)
         return found
+
+
+def _exports(connection: Connection, replay: Replay, verdict: Verdict) -> None:
+    """See that each export may read what its entry says, as long as that is kept."""
+    for identity, *found in standing.exports(connection, replay.newest / 1000):
+        if replay.exports.get(identity) != tuple(found):
+            _find(verdict, f"export {identity}", "may read other than the log states")
 
 
 def _blind(replay: Replay, verdict: Verdict) -> None:

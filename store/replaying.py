@@ -53,6 +53,8 @@ class Replay:
         past: Of ``rows``, those whose months were let go: they may be gone, in part or whole.
         commits: Each commit, by number.
         unnamed: Batches whose leaves do not name their rows: an older program wrote them.
+        exports: Of each export, its entry, and size and root of the tree of what it may read.
+        newest: The latest time that an entry states, ms since 1970.
         grants: Answers that were checked.
         erased: Entries without their detail.
         erasures: Entries that state that details go: erasures, and their time that is past.
@@ -69,6 +71,8 @@ class Replay:
     past: set[tuple[int, str]] = field(default_factory=set, repr=False)
     commits: dict[int, Committed] = field(default_factory=dict)
     unnamed: set[int] = field(default_factory=set)
+    exports: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    newest: int = 0
     grants: int = 0
     erased: int = 0
     erasures: int = 0
@@ -93,7 +97,7 @@ class Replay:
             leaf: What it says.
             detail: What stands beside it; None where that was erased.
         """
-        kind = leaf["kind"]
+        kind, self.newest = leaf["kind"], max(self.newest, leaf["at"])
         if kind == Kind.ERASE:
             self.erasures += 1
         if detail is None:
@@ -129,6 +133,8 @@ class Replay:
             self._add(revert)
         elif "inputs" in detail and "outputs" in detail:
             self._compact(where, detail)
+        elif kind == Kind.EXPORT and leaf["action"] == "export":
+            self.exports[detail["export"]] = leaf["entry"], detail["leaves"], detail["root"]
         elif leaf["action"] == "restore":
             self.lost.append((where, len(self.blind)))
             self.blind.clear()

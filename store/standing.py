@@ -15,8 +15,9 @@ import numpy as np
 from sqlalchemy import select
 
 from store import lake, tables
-from store.envelope import BOX_SIZE, run_digest
+from store.envelope import BOX_SIZE, fields, run_digest
 from store.errors import ObjectError, TamperedError
+from store.merkle import Frontier, leaf_hash
 from store.runs import RUN_SIZE, RUNS_PER_PAGE, Run, place_name, rows_digest
 
 if TYPE_CHECKING:
@@ -57,6 +58,24 @@ def facts(connection: Connection, marks: Marks) -> tuple[Counter[str], dict[str,
             found[mark] += 1
             kinds[mark] = kind
     return found, kinds
+
+
+def exports(connection: Connection, now: float) -> Iterator[tuple[str, str, int, str]]:
+    """Yield id and entry of each export that is decided and not past, and what it may read.
+
+    That comes as size and root (hex) of a tree: see store/README.md, an export.
+    """
+    e, m = tables.exports.c, tables.export_meters.c
+    decided = select(e.id, e.entry).where(e.entry.is_not(None), e.meters > 0, e.expires > now)
+    for identity, entry in connection.execute(decided.order_by(e.id)).all():
+        tree = Frontier()
+        query = select(m.tag, m.subject, m.registers, m.start, m.end).where(m.export == identity)
+        for tag, subject, registers, start, end in connection.execute(query.order_by(m.number)):
+            numbers = registers.to_bytes(2, "big"), start.to_bytes(8, "big"), end.to_bytes(8, "big")
+            leaf = fields(b"meterkeep export meter v1", bytes(tag), bytes(subject), *numbers)
+            tree.append(leaf_hash(leaf))
+        if tree.size:
+            yield identity, bytes(entry).hex(), tree.size, tree.root().hex()
 
 
 @dataclass(slots=True)

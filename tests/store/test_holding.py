@@ -26,8 +26,9 @@ from store.reads import Register, Window
 from store.retention import Retention
 from store.verdicts import Status, Trust, Verdict
 from store.verifying import verify_all
+from tests.store.exporting import Supplier
 from tests.store.test_standing_facts import lived
-from tests.world import DAY, World, days_of, mpan, several, window_of
+from tests.world import ALL, DAY, World, days_of, mpan, several, window_of
 
 HOME, OTHER = mpan(1), mpan(2)
 
@@ -402,6 +403,17 @@ def test_an_earlier_end_of_a_registration_that_is_undone_is_found(kept: World) -
 def test_a_key_destroyed_without_an_erasure_is_missed(kept: World) -> None:
     by_hand(kept, delete(tables.deks))
     assert "customers have no key" in wrong(kept)
+
+
+def test_an_export_that_was_widened_by_hand_is_found(home: World) -> None:
+    home.keep(*[days_of(mpan(number), (DAY, [1])) for number in range(1, 4)])
+    supplier = Supplier(home)
+    supplier.supplies(HOME, ALL)
+    assert supplier.exports(window_of(DAY)).state == "done"
+    assert held(home).every == []
+    m = tables.export_meters
+    by_hand(home, update(m).values(end=m.c.end + 48))
+    assert "may read other than the log states" in wrong(home)
 
 
 # ---- answers and details -------------------------------------------------------------------------
