@@ -92,7 +92,8 @@ class Erasing:
                 self._keys.tags.settle(connection)
                 tags = {self._keys.tag(mpxn, connection): mpxn for mpxn in some}
                 done = self._tenancies.erase(connection, [*tags], self._clock.now(), basis, on)
-                self._remember(connection, done)
+                for entry, count in zip(done.entries, done.counts, strict=True):
+                    remember(connection, entry, count, self._clock.now())
                 self._keep(done, tags)
             counted.entries += done.entries
             counted.subjects.update(done.subjects)
@@ -124,12 +125,9 @@ class Erasing:
             ]
             self._journal.keep(entry, {"customers": customers})
 
-    def _remember(self, connection: Connection, done: Destroyed) -> None:
-        """Note the erasure, for the day on which it holds in every backup."""
-        if not done.entries:
-            return
-        epoch = connection.execute(select(func.max(tables.keks.c.epoch))).scalar() or 1
-        connection.execute(insert(tables.erasures), [
-            {"entry": entry, "at": self._clock.now(), "kek": epoch, "customers": count}
-            for entry, count in zip(done.entries, done.counts, strict=True)
-        ])  # fmt: skip
+
+def remember(connection: Connection, entry: bytes, customers: int, at: float) -> None:
+    """Note what an entry erased, for the day on which it holds in every backup."""
+    epoch = connection.execute(select(func.max(tables.keks.c.epoch))).scalar() or 1
+    row = {"entry": entry, "at": at, "kek": epoch, "customers": customers}
+    connection.execute(insert(tables.erasures), row)

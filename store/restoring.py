@@ -22,6 +22,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from store import tables
 from store.database import MOST_ROWS, Prepared, portions
+from store.erasing import remember
 from store.errors import InputError, LogError, ProofError, TamperedError
 from store.journal import KEPT
 from store.log import Entry, Kind
@@ -167,18 +168,15 @@ class Restoring:
         with self._database.write() as connection:
             place = self._tenancies.of_subject(connection, bytes.fromhex(subject))
             if place is not None:
-                tag, begun = place
-                done = self._tenancies.erase(connection, [tag], now, "restore", begun)
-                entries, customers = done.entries, [[first, begun, subject]]
+                tag, start = place
+                entries = self._tenancies.erase(connection, [tag], now, "restore", start).entries
             else:
                 tag = self._keys.tags.now(bytes.fromhex(first))
                 buried = self._tenancies.bury(connection, tag, start, now)
-                entries, customers = (
-                    (() if buried is None else (buried,)),
-                    [[first, start, subject]],
-                )
+                entries = () if buried is None else (buried,)
             for entry in entries:
-                self._journal.keep(entry, {"customers": customers})
+                remember(connection, entry, 1, now)
+                self._journal.keep(entry, {"customers": [[first, start, subject]]})
         return len(entries)
 
     def _move_in(self, first: bytes, start: int) -> int:
@@ -221,13 +219,19 @@ class Restoring:
     @staticmethod
     def _place(connection: Any, some: Sequence[_Forgotten]) -> None:
         """A leaf that waits in the database gets the place that it has in the tree; others come."""
-        rows = [{"e": one.entry, "s": one.shard, "p": one.position, "l": one.leaf,
-                 "a": one.said["at"] / 1000} for one in some]  # fmt: skip
+        rows = [
+            {"entry": one.entry, "shard": one.shard, "position": one.position, "leaf": one.leaf,
+             "at": one.said["at"] / 1000}
+            for one in some
+        ]  # fmt: skip
         here = tables.leaves.c.entry
-        entries = [row["e"] for row in rows]
+        entries = [row["entry"] for row in rows]
         there = set(connection.execute(select(here).where(here.in_(entries))).scalars())
-        waiting = [{"e": r["e"], "s": r["s"], "p": r["p"]} for r in rows if r["e"] in there]
-        fresh = [row for row in rows if row["e"] not in there]
+        waiting = [
+            {"e": row["entry"], "s": row["shard"], "p": row["position"]}
+            for row in rows if row["entry"] in there
+        ]  # fmt: skip
+        fresh = [row for row in rows if row["entry"] not in there]
         if waiting:
             _PLACE.run(connection, waiting)
         if fresh:
@@ -248,7 +252,6 @@ _PLACE = Prepared(
 )  # fmt: skip
 _PUT = Prepared(
     insert(tables.leaves).values(
-        entry=bindparam("e"), at=bindparam("a"), leaf=bindparam("l"), shard=bindparam("s"),
-        position=bindparam("p"),
+        {name: bindparam(name) for name in ("entry", "at", "leaf", "shard", "position")}
     )
-)  # fmt: skip
+)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
+from meterkeep import build
 from store import tables
 from store.backup import back_up, put_back
-from store.errors import InputError, KekError, LogError, RefusedError, TamperedError
+from store.errors import InputError, KekError, LogError, ObjectError, RefusedError, TamperedError
 from store.facts import Supply
+from store.local import SystemClock
 from store.reads import Window
 from store.restoring import Restored, Restoring
 from store.wiring import Settings
@@ -216,3 +222,89 @@ def test_a_backup_is_taken_while_others_write(home: World, tmp_path: Path) -> No
 def test_the_key_is_in_no_backup(backed: Path, folder_settings: Settings) -> None:
     key = Path(folder_settings.kek).read_bytes()
     assert not any(key in path.read_bytes() for path in backed.rglob("*") if path.is_file())
+
+
+def test_postgresql_and_s3_are_brought_forward_by_the_same_command(
+    cloud_settings: Settings, clock: FakeClock, postgres: str
+) -> None:
+    """The database of an earlier moment, as a base backup or a dump brings it; S3 as it is now."""
+    withdrawn = ""
+    with opened(cloud_settings, clock) as world:
+        world.keep(several(*(days_of(one, (DAY, FULL)) for one in (HOME, GONE, LEFT))))
+        for one in (HOME, GONE):
+            world.allow(one)
+        withdrawn, people = world.allow(LEFT), world.parties
+    url = make_url(cloud_settings.database_url)
+    earlier = f"{url.database}_earlier"
+    server = create_engine(postgres, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {earlier} TEMPLATE {url.database}"))
+    try:
+        with opened(cloud_settings, clock) as world:
+            world.parties = people
+            world.store.facts.erase([GONE], "a letter")
+            world.store.facts.withdraw_consent(withdrawn)
+        before = url.set(database=earlier).render_as_string(hide_password=False)
+        with opened(replace(cloud_settings, database_url=before), clock) as world:
+            world.parties = people
+            with pytest.raises(LogError):
+                world.store.sequencer.check()
+            done = Restoring(world.store).run()
+            assert done.done == {"keys erase": 1, "consent withdrawn": 1}
+            world.store.sequencer.check()
+            assert code(world, GONE) == "erased"
+            assert code(world, LEFT) == "consent_withdrawn"
+            assert world.reads(HOME, WINDOW) == FULL
+    finally:
+        with server.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {earlier} WITH (FORCE)"))
+        server.dispose()
+
+
+def test_what_the_journal_cannot_keep_is_not_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.keep(days_of(HOME, (DAY, FULL)))
+    consent, deks = world.allow(HOME), world.count(tables.deks)
+
+    def full(*_: object) -> None:
+        raise ObjectError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.store.objects), "put", full)
+        with pytest.raises(ObjectError):
+            world.store.facts.erase([HOME], "a letter")
+        with pytest.raises(ObjectError):
+            world.store.facts.withdraw_consent(consent)
+    assert world.count(tables.deks) == deks
+    assert world.reads(HOME, WINDOW) == FULL
+    world.store.facts.withdraw_consent(consent)
+    assert code(world, HOME) == "consent_withdrawn"
+
+
+def test_the_commands_say_what_was_done(
+    folder_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METERKEEP_HOME", str(folder_settings.home))
+    for name in ("DATABASE_URL", "OBJECTS", "KEK", "KEK_NEXT", "PUBLIC_URL"):
+        monkeypatch.delenv(f"METERKEEP_{name}", raising=False)
+    homes = tmp_path / "homes"
+    homes.write_text(f"{HOME.text}\n")
+
+    def run(*words: str | Path) -> tuple[int, dict[str, Any]]:
+        done = CliRunner().invoke(build(), [*map(str, words), "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    with opened(folder_settings, SystemClock()) as world:  # type: ignore[arg-type]
+        world.keep(several(days_of(HOME, (DAY, FULL)), days_of(GONE, (DAY, FULL))))
+    assert run("backup", tmp_path / "b")[1]["commit"] == 1
+    status, erased = run("keys", "erase", "--mpxn-file", homes, "--basis", "a letter")
+    assert (status, erased["erased"], len(erased["entries"])) == (0, 1, 1)
+    lose(folder_settings)
+    status, said = run("restore", tmp_path / "b")
+    assert (status, said["done"]) == (0, {"keys erase": 1})
+    assert run("restore")[1]["entries"] == 0
+    assert run("check")[0] == 0
+    status, kept = run("retain", "--check")
+    assert (status, kept["erased"], kept["checked"]) == (0, 1, True)
+    assert run("retain")[1]["erased_everywhere"] == 0
