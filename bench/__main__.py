@@ -16,6 +16,7 @@ from bench import (
     busy,
     calls,
     erasing,
+    exporting,
     ingest,
     log,
     opening,
@@ -44,6 +45,7 @@ MEASURES: dict[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
     "search": search.measure,
     "verifying": verifying.measure,
     "erasing": erasing.measure,
+    "exporting": exporting.measure,
     "busy": busy.measure,
 }
 VAR = Path("var")  # of the working directory: a real disk, where /tmp may be memory

@@ -70,14 +70,18 @@ class Pool:
     def rebuild(self) -> None:
         """Let go of an executor that broke; the next task makes another."""
         with self._turn:
-            if self._executor is not None:
+            if isinstance(self._executor, ProcessPoolExecutor):
                 self._executor.shutdown(wait=False, cancel_futures=True)
+            elif self._executor is not None:
+                self._executor.shutdown(wait=False)
             self._executor = None
 
     def close(self) -> None:
         """Let every task end, and the processes go."""
-        if self._executor is not None:
+        if isinstance(self._executor, ProcessPoolExecutor):
             self._executor.shutdown(wait=True, cancel_futures=True)
+        elif self._executor is not None:
+            self._executor.shutdown(wait=True)
         if self._client is not None:
             self._client.close()
         self._executor = self._client = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import urllib.request
+
 import pytest
 
+from store import age
 from store.errors import InputError
+from store.export_book import part_name
 from store.reads import DAY_SLOTS, Window
 from tests.store.exporting import Supplier
 from tests.world import DAY, World, days_of, mpan, several, window_of
@@ -37,3 +41,24 @@ def test_who_has_no_age_key_is_told_so(world: World) -> None:
     with pytest.raises(InputError) as refused:
         supplier.orders(Window(0, DAY_SLOTS))
     assert refused.value.code == "no_export_key"
+
+
+def test_a_link_leads_to_the_sealed_part_and_needs_nothing_else(world: World) -> None:
+    supplier, mpxn = Supplier(world), mpan(1)
+    world.keep(days_of(mpxn, (DAY, [100] * 48)))
+    supplier.supplies(mpxn, window_of(DAY))
+    export = supplier.exports(window_of(DAY))
+    name = next(
+        part_name(export.id, part.number, part.attempt)
+        for part in world.store.exports.parts(export.id)
+        if part.rows
+    )
+    link = world.store.objects.link(name, 60)
+    if not world.store.settings.objects.startswith("s3://"):
+        assert link is None
+        return
+    assert link is not None
+    with urllib.request.urlopen(link, timeout=30) as answer:
+        body = answer.read()
+    assert body == world.store.objects.get(name)
+    assert age.unseal(body, supplier.identity).startswith(b"PAR1")

@@ -1,0 +1,120 @@
+"""Tasks on processes of this machine and on a Dask cluster: the same code, never in the clear."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import exporting
+from store.errors import InputError, StoreError
+from store.executors import Pool
+from store.local import SystemClock
+from store.wiring import Settings
+from store.workers import export_slice
+from tests.faults.test_exports import SPAN, street, whole
+from tests.world import opened
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.1:8786", "tcp://scheduler:8786", "inproc://x", "127.0.0.1:8786", ""]
+)
+def test_pickles_never_leave_this_machine_in_the_clear(address: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Pool(address)
+    assert refused.value.code == "bad_setting"
+    Pool("tls://scheduler.example:8786")
+    Pool("tcp://127.0.0.1:8786")
+
+
+def test_a_process_ends_with_whoever_began_it(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time\n"
+        "from store.executors import Pool\n"
+        "if __name__ == '__main__':\n"
+        "    pid = Pool(width=1).submit('x', os.getpid).result()\n"
+        "    print(pid, flush=True); time.sleep(60)\n"
+    )
+    script = tmp_path / "begins.py"
+    script.write_text(program)
+    with subprocess.Popen(
+        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, text=True,
+    ) as parent:  # fmt: skip
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    for _ in range(100):
+        if not _lives(pid):
+            return
+        time.sleep(0.1)
+    raise AssertionError("it lives on")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Yield the address of a scheduler with two workers, in processes of their own."""
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    where = tmp_path / "scheduler.json"
+    said = ["--scheduler-file", str(where)]
+    begun = [
+        ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
+         "--no-dashboard", "--no-show", *said],
+        *[["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard",
+           "--host", "127.0.0.1", "--local-directory", str(tmp_path / str(n)), *said]
+          for n in range(2)],
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen([sys.executable, "-m", *words], env=environment, cwd=tmp_path,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for words in begun
+    ]  # fmt: skip
+    try:
+        for _ in range(300):
+            if where.exists() and where.stat().st_size:
+                break
+            time.sleep(0.1)
+        yield str(json.loads(where.read_text())["address"])
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_makes_what_is_made_here(
+    folder_settings: Settings, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "SMALLEST", 3)
+    with opened(folder_settings, SystemClock()) as world, closing(Pool(cluster)) as pool:
+        supplier = street(world)
+        export = supplier.orders(SPAN)
+        supplier.run(functools.partial(export_slice, folder_settings), pool)
+        assert supplier.sees(export).state == "done"
+        whole(supplier, export)
+
+
+def test_a_scheduler_that_is_not_there_is_told() -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    with closing(Pool("tcp://127.0.0.1:1")) as pool, pytest.raises(StoreError) as refused:
+        pool.submit("x", time.sleep, 0)
+    assert refused.value.code == "no_executor"
