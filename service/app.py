@@ -27,7 +27,7 @@ from service.entries import LogEntries
 from service.exporter import Exporter
 from service.exports import Exports
 from service.front import Front, Handler, directly
-from service.identity import Guard
+from service.limits import Gate, LimitedError, Limits, Strikes
 from service.logbook import Logbook
 from service.oauth import OAuth
 from service.others import load
@@ -36,7 +36,7 @@ from service.routes import Reads
 from service.signing import Signing
 from service.telemetry import METRICS_TYPE, Telemetry
 from service.witnessing import asking
-from store import policy_sets
+from store import limit_rules, policy_sets
 from store.wiring import Settings, open_store
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from store.wiring import Store
 
 _JSON = "application/json"
+_HEALTH = {"/readyz": {"responses": openapi.problems(503)}}
 _READS = "/v1/meter-points/{meter_point}/reads"
 
 
@@ -69,18 +70,19 @@ def create_app(
     settings, signing = store.settings, Signing(store)
     arriving = Arriving(settings.public_url, settings.proxies)
     others = load(settings.issuers, store.clock, signing.url)
-    guard = Guard({signing.url: signing, **others})
-    reads = Reads(store, desk, guard, arriving, watch)
+    limits, strikes = counting(store)
+    guard = Gate({signing.url: signing, **others}, limits)
+    reads = Reads(store, desk, guard, arriving, watch, limits)
     consents = Consents(store, desk, guard, arriving)
     wake = {} if exporter is None else {"wake": exporter.wake}
     exports = Exports(store, desk, guard, arriving, **wake)
-    log = LogEntries(store, desk, guard, arriving)
-    logbook = Logbook(store, desk, guard, arriving)
-    oauth = OAuth(signing, desk, arriving, store.clock)
+    rooms = store, desk, guard, arriving
+    log, logbook = LogEntries(*rooms), Logbook(*rooms)
+    oauth = OAuth(signing, desk, arriving, store.clock, strikes)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with closing or ExitStack(), keeping_up(store, watch):
+        with closing or ExitStack(), keeping_up(store, watch, limits):
             yield
 
     app = Front(
@@ -99,7 +101,7 @@ def create_app(
         asked = kept_up(handler, store.pace) if "security" in said else handler
         app.router.add_api_route(
             path,
-            told(asked, path, watch),
+            told(asked, path, watch, limits),
             methods=[method],
             name=name or handler.__name__,
             operation_id=name or handler.__name__,
@@ -136,19 +138,26 @@ def create_app(
     add("POST", "/oauth2/revoke", oauth.revoke, openapi.REVOKE)
     add("GET", "/oauth2/jwks", oauth.jwks, {})
     add("GET", "/.well-known/oauth-authorization-server", oauth.metadata, {})
-    add("GET", "/healthz", _alive, {})
-    add("GET", "/readyz", _ready(desk), {"responses": openapi.problems(503)})
-    add("GET", "/metrics", _metrics(watch), {})
+    health = {"/healthz": _alive, "/readyz": _ready(desk), "/metrics": _metrics(watch)}
+    for path, handler in health.items():
+        add("GET", path, handler, _HEALTH.get(path, {}))
     _document(app)
     app.add_middleware(Door, telemetry=watch)
     asked = next(r for r in app.routes if isinstance(r, Bare) and r.path == _READS)
-    short = told(kept_up(reads.reads, store.pace), _READS, watch)
+    short = told(kept_up(reads.reads, store.pace), _READS, watch, limits)
     app.shorten(asked, Door(directly(short), watch))
     return app
 
 
+def counting(store: Store) -> tuple[Limits, Strikes]:
+    """Return what counts what clients ask, and what counts those who prove nothing."""
+    rules = limit_rules.load(store.settings.policies)
+    limits = Limits(rules, store.database, store.log, store.clock, store.policy.digest)
+    return limits, Strikes(rules.failures, rules.forgiven)
+
+
 @contextmanager
-def keeping_up(store: Store, watch: Telemetry) -> Iterator[None]:
+def keeping_up(store: Store, watch: Telemetry, limits: Limits) -> Iterator[None]:
     """Note which policies decide from now on, and keep the log's tree up meanwhile."""
     policy_sets.note(store.database, store.log, store.clock, store.policy.digest)
 
@@ -159,6 +168,7 @@ def keeping_up(store: Store, watch: Telemetry) -> Iterator[None]:
     try:
         yield
     finally:
+        limits.refusals.tell_all()
         store.pace.stop()
 
 
@@ -173,17 +183,20 @@ def from_environment() -> FastAPI:
         return create_app(store, closing=closing.pop_all(), exporter=exporter)
 
 
-def told(handler: Handler, path: str, watch: Telemetry) -> Handler:
-    """Return ``handler`` with every error told as its problem; none gets past."""
+def told(handler: Handler, path: str, watch: Telemetry, limits: Limits) -> Handler:
+    """Return ``handler`` with every error told as its problem, and where its client stands."""
 
     async def telling(request: Request) -> Response:
+        limits.begin()
         try:
-            return await handler(request)
+            response = await handler(request)
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is a problem too
             problem = problem_of(error)
             watch.failed(path, problem, error)
-            noted = error.headers if isinstance(error, NotedRefusalError) else {}
-            return respond(problem, noted)
+            noted = error.headers if isinstance(error, NotedRefusalError | LimitedError) else {}
+            response = respond(problem, noted)
+        limits.tell(response)
+        return response
 
     return telling
 

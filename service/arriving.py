@@ -56,6 +56,11 @@ class Arriving:
             self._certificate(request) if self._proxies else None,
         )
 
+    def address(self, request: Request) -> str:
+        """Return the address of the caller; empty where only a proxy's is known."""
+        peer = "" if request.client is None else request.client.host
+        return "" if self._trusts(peer) else peer
+
     def _certificate(self, request: Request) -> str | None:
         told = request.headers.getlist(HEADER)
         if len(told) != 1 or request.client is None or not self._trusts(request.client.host):

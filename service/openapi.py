@@ -42,6 +42,7 @@ _PROBLEMS = {
     413: "The body is too large: `body_too_large`.",
     415: "Send JSON: `not_json`.",
     416: "The part has fewer bytes: `bad_range`.",
+    429: "Too much: `rate_limited`, `volume_limited`. `Retry-After` says when to ask again.",
     422: "What was asked cannot be answered: `unknown_parameter`, `bad_time`, `unknown_srv` ..",
     500: "A fault of the service, or stored bytes that were changed: `internal`, `tampered`.",
     503: "The service cannot keep its promises at the moment; nothing was answered.",
@@ -118,7 +119,7 @@ def problems(*statuses: int) -> Document:
             "description": _PROBLEMS[status],
             "content": content if status == _PROBLEM_EXAMPLE["status"] else bare,
         }
-        for status in statuses
+        for status in ((*statuses, 429) if 401 in statuses else statuses)  # noqa: PLR2004
     }
 
 

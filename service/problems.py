@@ -17,6 +17,7 @@ import orjson
 
 from service.dpop import challenge
 from service.jose import BadTokenError
+from service.limits import LimitedError
 from store.errors import (
     CatalogueError,
     CommitConflictError,
@@ -45,6 +46,7 @@ _TITLES = {
     415: "Not a media type of this address",
     416: "Not a range of this part",
     422: "What was asked cannot be answered",
+    429: "Too much",
     431: "Too large",
     500: "A fault of the service",
     503: "Not now",
@@ -59,6 +61,7 @@ _STATUS: dict[type[MeterkeepError], int] = {  # what is not here is a fault of o
     CommitConflictError: 503,
     RefusedError: 403,
     BadTokenError: 401,
+    LimitedError: 429,
     InputError: 422,
 }
 _STATUS_OF_CODE = {

@@ -23,6 +23,7 @@ from service.asking import COVERAGE, READS, Asked, parse
 from service.bodies import json_of, words_in_query, words_of
 from service.desk import NotedRefusalError
 from service.leaving import Leaving, watched
+from service.limits import half_hours_asked
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from service.arriving import Arriving
     from service.desk import Desk
     from service.identity import Guard, Principal
+    from service.limits import Limits
     from service.telemetry import Telemetry
     from store.grants import Grant
     from store.grounds import Party
@@ -49,10 +51,16 @@ class Reads:
     """Answers about meter points."""
 
     def __init__(
-        self, store: Store, desk: Desk, guard: Guard, arriving: Arriving, telemetry: Telemetry
+        self,
+        store: Store,
+        desk: Desk,
+        guard: Guard,
+        arriving: Arriving,
+        telemetry: Telemetry,
+        limits: Limits,
     ) -> None:
         self._store, self._desk, self._guard = store, desk, guard
-        self._arriving, self._telemetry = arriving, telemetry
+        self._arriving, self._telemetry, self._limits = arriving, telemetry, limits
 
     async def lookup(self, request: Request) -> Response:
         """Give the caller its own name for a meter point; nothing is told of whether it exists."""
@@ -72,6 +80,8 @@ class Reads:
         principal = await self._principal(request)
         shape = SHAPES[chosen(request.headers.get("accept"))]
         handle, asked = request.path_params["meter_point"], parse(words_in_query(request))
+        counted = half_hours_asked(len(asked.window), len(asked.registers))
+        await self._limits.charge(principal, counted)
         grant = await self._desk.grant(principal, handle, asked, "read")
         answer = await self._store.reads.read(grant, principal.use, principal.acted)
         log, headers = self._store.log, self._headers(answer, grant)

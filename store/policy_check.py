@@ -28,7 +28,7 @@ from typing import Any
 
 import orjson
 
-from store import consent_rules
+from store import consent_rules, limit_rules
 from store.errors import StoreError
 from store.policy import Policy, parse, read
 from store.rules import Asked
@@ -62,6 +62,7 @@ def findings(folder: Path | None = None) -> list[str]:
     try:
         policy = parse(texts)
         consent_rules.parse(texts.get("consents.toml", ""))
+        limit_rules.parse(texts.get("limits.toml", ""))
         told = list(examples(folder))
     except StoreError as error:
         return [str(error)]

@@ -502,3 +502,12 @@ pins = Table(  # who still reads files that were live at a moment: sweep leaves 
     Column("taken", Float, nullable=False),
     Column("expires", Float, nullable=False),
 )
+
+allowances = Table(  # what clients have left of their limits
+    "allowances",
+    metadata,
+    Column("client", String(64), primary_key=True),
+    Column("kind", String(8), primary_key=True),  # requests, volume
+    Column("at", Float, nullable=False),  # see `allowances`
+    Column("used", BigInteger, nullable=False),
+)

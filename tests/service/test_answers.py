@@ -444,7 +444,7 @@ def test_health_metrics_and_openapi_stand_open(calling: Calling) -> None:
         assert {"srv", "from", "to", "register", "granularity", "tz", "partial", "as_of"} <= names
         assert reads["responses"]["200"]["content"]["application/json"]["examples"]
         assert set(reads["responses"]) == {
-            "200", "401", "403", "404", "406", "410", "422", "500", "503",
+            "200", "401", "403", "404", "406", "410", "422", "429", "500", "503",
         }  # fmt: skip
 
     calling(body)
