@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
 from store import block, envelope, lake, log, tables, tiles
+from store.export_book import Meter
+from store.exporting import meter_leaf
 from store.keys import Dek, bucket_of
 from store.local import FileKek
 from store.marks import Marks
@@ -237,6 +239,14 @@ def second_submission(said: Said) -> bytes:
     return b"\n".join([b"old %d" % said["old"], *hashes, b"", said["note"].encode()])
 
 
+def second_meter(said: Said) -> bytes:
+    numbers = struct.pack(">Q", said["start"]), struct.pack(">Q", said["end"])
+    registers = struct.pack(">H", said["registers"])
+    return fields(
+        b"meterkeep export meter v1", said["tag"], said["subject"], registers, *numbers
+    )  # fmt: skip
+
+
 SECOND: dict[str, Callable[[Said], bytes]] = {
     name.removeprefix("second_"): made
     for name, made in list(globals().items())
@@ -354,6 +364,10 @@ class Ours:
         keys = self.world.store.keys
         self.patch.setattr(keys, "_secrets", {("lookup", 1): said["lookup"]})
         return keys.tag(Mpxn(said["text"]))
+
+    def meter(self, said: Said) -> bytes:
+        names = ("subject", "registers", "start", "end", "tag")
+        return meter_leaf(Meter(*(said[name] for name in names)))
 
     def renamed(self, said: Said) -> bytes:
         return renamed(said["tag"], said["lookup"])
