@@ -45,7 +45,8 @@ USED = "used_before"  # the decision of what came with a proof that had been use
 GROUP = 256  # leaves committed together at most
 MANY = 24  # leaves of a group after which company is worth waiting for
 COMPANY = 0.0005  # seconds
-LATE = 0.2  # seconds that an entry which nobody waits for may wait for company
+LATE = 0.1  # seconds until a late entry is made, and as many until it has a group of its own
+ALONG = 4  # late entries that an answer takes along
 MOST_LATE = 1_024  # such entries kept in memory; more are let go, and missed as outcomes
 
 
@@ -192,7 +193,7 @@ class Log:
         self._database, self._clock = database, clock
         self._queue: list[_Waiting] = []
         self._late: list[tuple[float, Callable[[], Entry]]] = []
-        self._again: list[_Waiting] = []  # late ones whose group failed
+        self._ready: list[_Waiting] = []  # late ones, made: the next answer takes some along
         self._wake = threading.Condition()
         self._turn = threading.Lock()  # who commits a group now
         self._thread: threading.Thread | None = None
@@ -267,7 +268,7 @@ class Log:
         return Leaf(self._submit(entry, also, lambda result: _settle(future, result)), future)
 
     def later(self, make: Callable[[], Entry]) -> None:
-        """Write an entry that nobody waits for, in a group of such, some 0.2 s later.
+        """Write an entry that nobody waits for: with the next answer's, or some 0.2 s later.
 
         Args:
             make: Returns the entry; called in the writer's thread, so that its cost is nobody's.
@@ -330,19 +331,43 @@ class Log:
         """
         self._refuse_when_closed()
         identity, leaf, detail = self._rows(entry, self._clock.now())
-        group = [_Waiting(entry, leaf, detail, also, lambda _: None)]
+        taken = self._take_along()
+        group = [_Waiting(entry, leaf, detail, also, lambda _: None), *taken]
 
         def put(connection: Session) -> bool:
-            [fresh] = _put(connection, group)
+            fresh = _put(connection, group)[0]
             if fresh and look is not None:
                 look(connection)
             return fresh
 
-        return Leaf(identity, self._database.hot_write_behind(put, self._one_done))
+        def over() -> None:
+            self._turn.release()
+            self._tell(len(group))
 
-    def _one_done(self) -> None:
-        self._turn.release()
-        self._tell(1)
+        try:
+            committed = self._database.hot_write_behind(put, over)
+        except BaseException:
+            self._put_back(taken)
+            raise
+        if taken:
+            committed.add_done_callback(
+                lambda done: None if done.exception() is None else self._put_back(taken)
+            )
+        return Leaf(identity, committed)
+
+    def _take_along(self) -> list[_Waiting]:
+        """Take some late entries that are ready: a group of their own would hold an answer up."""
+        if not self._ready:
+            return []
+        with self._wake:
+            taken, self._ready = self._ready[:ALONG], self._ready[ALONG:]
+        return taken
+
+    def _put_back(self, taken: list[_Waiting]) -> None:
+        """Let late entries whose transaction failed wait for another."""
+        with self._wake:
+            if len(self._ready) < MOST_LATE:
+                self._ready += taken
 
     def _refuse_when_closed(self) -> None:
         if self._closing:
@@ -353,19 +378,19 @@ class Log:
             with self._wake:
                 self._await_work()
                 group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-                late, again = self._late_ones(due=not group)
-                if not group and not late and not again:
-                    return  # closing
+                late, ready = self._late_ones(due=not group)
+                if self._closing and not group and not late and not ready:
+                    return
             self._settle(group)
             if len(group) >= MANY and len(self._queue) < GROUP:
                 time.sleep(COMPANY)  # those just answered ask again: half as many groups
-            made = [one for each in late if (one := self._made(*each)) is not None]
-            self._settle(again + made)
+            self._settle(ready)  # no answer came that would have taken them along
+            self._put_back([one for each in late if (one := self._made(*each)) is not None])
 
     def _await_work(self) -> None:
         """Wait until somebody waits, what is late is due, or the log closes."""
         while not self._queue and not self._closing:
-            if not self._late and not self._again:
+            if not self._late and not self._ready:
                 self._wake.wait()
             elif not self._wake.wait(LATE):
                 return
@@ -379,9 +404,8 @@ class Log:
             return [], []
         self._looked = now
         late, self._late = self._late[:GROUP], self._late[GROUP:]
-        # Once the log closes, what failed is tried no more.
-        again, self._again = [] if self._closing else self._again, []
-        return late, again
+        ready, self._ready = self._ready, []
+        return late, ready
 
     def _settle(self, group: list[_Waiting]) -> None:
         if not group:
@@ -398,14 +422,13 @@ class Log:
         except Exception:  # noqa: BLE001 - the writer goes on, whatever an entry is made of
             return None
         waiting = _Waiting(entry, leaf, detail, None, lambda _: None)
-        waiting.done = lambda result: self._keep(waiting, result)
+        waiting.done = lambda result: self._again(waiting, result)
         return waiting
 
-    def _keep(self, waiting: _Waiting, result: bool | MeterkeepError) -> None:
-        """Let a late entry whose group failed wait for the next."""
-        with self._wake:
-            if isinstance(result, MeterkeepError) and len(self._again) < MOST_LATE:
-                self._again.append(waiting)
+    def _again(self, waiting: _Waiting, result: bool | MeterkeepError) -> None:
+        """Let a late entry whose group failed wait for the next; once the log closes, for none."""
+        if isinstance(result, MeterkeepError) and not self._closing:
+            self._put_back([waiting])
 
     def _tell(self, number: int) -> None:
         self.written += number
