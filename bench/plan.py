@@ -22,6 +22,7 @@ class Sizes:
         asks: Questions put to each in-process peer.
         rounds: Alternating rounds of ingest.
         seconds: How long a rate is taken.
+        fleet: Meter points decided at once.
         entries: Entries of the log that is verified.
     """
 
@@ -33,10 +34,11 @@ class Sizes:
     rounds: int
     seconds: float
     entries: int = 10_000_000
+    fleet: int = 1_000_000
 
 
 FULL = Sizes(2_000, 100, 20_000, 4_000, 300, 5, 8.0)
-QUICK = Sizes(200, 100, 400, 600, 60, 2, 2.0, 200_000)
+QUICK = Sizes(200, 100, 400, 600, 60, 2, 2.0, 200_000, fleet=50_000)
 
 
 class Plan:

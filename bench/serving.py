@@ -50,7 +50,8 @@ def floor(body: Path) -> Iterator[int]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment that names ``settings``."""
-    return {
+    policies = {} if settings.policies is None else {"METERKEEP_POLICIES": str(settings.policies)}
+    return policies | {
         "METERKEEP_HOME": str(settings.home),
         "METERKEEP_DATABASE_URL": settings.database_url,
         "METERKEEP_OBJECTS": settings.objects,
