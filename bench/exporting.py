@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -83,7 +82,7 @@ def measure(plan: Plan) -> Iterator[Figure | Skipped]:
     ]
     with closing(Pool(width=2)) as pool:
         yield from _exports(fleets, pool, plan.folder)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        peak = _peak(pool)
     yield Figure(NAME, "largest worker process", peak, "MiB", most=400,
                  note="two of them and their runner stay under 1 GiB")  # fmt: skip
     yield from _dask(fleets[1])
@@ -147,6 +146,15 @@ def _cores(pool: Any) -> float:
         spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         mine += sum(map(int, spent)) / ticks
     return mine
+
+
+def _peak(pool: Any) -> float:
+    """Return the MiB that the largest of the pool's processes ever held.
+
+    Not by getrusage: a child's maximum there begins with what its parent held.
+    """
+    said = [Path(f"/proc/{pid}/status").read_text() for pid in pool._executor._processes]
+    return max(int(one.partition("VmHWM:")[2].split()[0]) for one in said) / 1024
 
 
 def _exports(fleets: list[Fleet], pool: Pool, folder: Path) -> Iterator[Figure]:
