@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from store.reads import Window
 
 LEASE = 3_600.0  # seconds a batch may take from its reservation to its commit
-_SWEPT = "the batch took longer than its lease and was swept away: run it again"
+SWEPT = "the batch took longer than its lease and was swept away: run it again"
 
 
 class FileState(IntEnum):
@@ -146,7 +146,7 @@ class Catalogue:
         table = tables.batches
         held = update(table).where(table.c.batch == batch).values(expires=table.c.expires)
         if connection.execute(held).rowcount != 1:
-            raise CommitConflictError(_SWEPT)
+            raise CommitConflictError(SWEPT)
 
     def renew(self, batch: int) -> None:
         """Let the lease of ``batch`` run anew. Raises CommitConflictError where it is gone."""
@@ -155,7 +155,7 @@ class Catalogue:
         with self._database.write() as connection:
             longer = held.values(expires=self._clock.now() + self._lease)
             if connection.execute(longer).rowcount != 1:
-                raise CommitConflictError(_SWEPT)
+                raise CommitConflictError(SWEPT)
 
     def leave_out(self, connection: Connection, batch: int, names: Sequence[str]) -> None:
         """Doom the pending files of ``batch`` but ``names``: what a task wrote that was lost."""
@@ -164,20 +164,20 @@ class Catalogue:
         doomed = update(f).where(*others)
         connection.execute(doomed.values(state=FileState.DOOMED, since=self._clock.now()))
 
-    def abandon(self, batch: int) -> list[str]:
+    def abandon(self, batch: int) -> list[str] | None:
         """Give ``batch`` up: it can never be committed any more; sweep forgets its files.
 
         A failed commit may have been committed after all, its acknowledgement lost on the way:
         only who gets names from here may remove their objects.
 
         Returns:
-            The object names of its files; none where the batch was committed or swept away.
+            The object names of its files; None where the batch was committed or swept away.
         """
         b, f = tables.batches.c, tables.files.c
         with self._database.write() as connection:
             given = connection.execute(delete(tables.batches).where(b.batch == batch))
             if given.rowcount != 1:
-                return []
+                return None
             connection.execute(delete(tables.rejected).where(tables.rejected.c.batch == batch))
             mine = (f.batch == batch, f.state == FileState.PENDING)
             names = list(connection.execute(select(f.name).where(*mine)).scalars())
@@ -199,7 +199,7 @@ class Catalogue:
             .values(state=FileState.LIVE, since=self._clock.now())
         )
         if taken.rowcount != 1 or shown.rowcount != files:
-            raise CommitConflictError(_SWEPT)
+            raise CommitConflictError(SWEPT)
 
     def next_commit(self, connection: Connection) -> int:
         """Return the next commit number; the head row stays locked until the transaction ends."""

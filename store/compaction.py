@@ -115,7 +115,7 @@ class Compaction:
             self._swap(batch, files, made)
         except MeterkeepError:
             with suppress(MeterkeepError):  # sweep clears what this cannot
-                for name in self._catalogue.abandon(batch):
+                for name in self._catalogue.abandon(batch) or ():
                     self._objects.delete(name)
             raise
         first, rows = files[0], sum(new.rows for new in made)

@@ -232,7 +232,7 @@ class Resealing:
                 self._log.append(connection, Entry(Kind.KEY, "keys reseal", detail=detail))
         except MeterkeepError:
             with suppress(MeterkeepError):  # sweep clears what this cannot
-                for name in self._catalogue.abandon(batch):
+                for name in self._catalogue.abandon(batch) or ():
                     self._objects.delete(name)
             raise
 

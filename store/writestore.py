@@ -19,9 +19,9 @@ import numpy as np
 from sqlalchemy import bindparam, delete, insert, select
 
 from store import block, envelope, lake, tables
-from store.catalogue import Catalogue
+from store.catalogue import SWEPT, Catalogue
 from store.database import Prepared, insert_absent, portions
-from store.errors import CommitConflictError, MalformedReadError, MeterkeepError
+from store.errors import CommitConflictError, MalformedReadError, MeterkeepError, ObjectError
 from store.laying import Laid, breaks, files, lay
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
@@ -132,8 +132,10 @@ class WriteStore:
             for source in sources:
                 self._refuse(source, batch, counted)
             return self._publish(batch, sources, replays, counted)
-        except MeterkeepError:
-            self._clear(batch)
+        except MeterkeepError as error:
+            ours = self._clear(batch)
+            if isinstance(error, ObjectError) and not ours:
+                raise CommitConflictError(SWEPT) from error  # sweep took it while it was put
             raise
 
     def revert(self, number: int) -> int:
@@ -233,11 +235,19 @@ class WriteStore:
                 self._quarantine.mark_replayed(connection, replays, number)
         return Commit(number, batch, counted.days, counted.reads, counted.erased)
 
-    def _clear(self, batch: int) -> None:
-        """Remove what was put, once it is sure that it was not committed; sweep does the rest."""
+    def _clear(self, batch: int) -> bool:
+        """Remove what was put, once it is sure that it was not committed; sweep does the rest.
+
+        Returns:
+            False where ``batch`` was taken away: swept, or committed after all.
+        """
         with suppress(MeterkeepError):
-            for name in self._catalogue.abandon(batch):
+            names = self._catalogue.abandon(batch)
+            if names is None:
+                return False
+            for name in names:
                 self._objects.delete(name)
+        return True
 
 
 @dataclass(slots=True)
