@@ -222,7 +222,7 @@ class Exporting:
                     self._begin(export, todo.pop(), under)
                 done, _ = wait(under.futures, BEAT, FIRST_COMPLETED)
                 book.hold(export, min(under.begun.values(), default=clock.now()))
-                for future in done:
+                for future in [each for each in under.futures if each in done]:  # as they began
                     self._take_in(export, future, todo, under)
         finally:
             for future in under.futures:
