@@ -23,9 +23,9 @@ def test_no_acknowledged_entry_is_lost_and_every_checkpoint_begins_every_later_o
             # Two of three rounds are left for the next one's own sequencer to take up.
             whole = turn % 3 == 2
             if whole:
-                many.recover()
+                assert many.recover() == []
             assert many.look(whole=whole) == [], turn
-        many.recover()
+        assert many.recover() == []
         assert many.look(whole=True) == []
         print(f"killed {many.killed}, too late {many.ended}, at {dict(many.at)}")
         assert many.killed >= KILLS
@@ -34,7 +34,9 @@ def test_no_acknowledged_entry_is_lost_and_every_checkpoint_begins_every_later_o
 
 @pytest.mark.slow
 def test_a_checkpoint_before_its_tiles_is_found_out(settings: Settings) -> None:
-    assert "No such file" in found_out(settings, "checkpoint first")
+    """By whoever reads the tiles, or by the next sequencer, which reads some of them again."""
+    found = found_out(settings, "checkpoint first")
+    assert "No such file" in found or "objects_unavailable" in found
 
 
 @pytest.mark.slow
@@ -50,7 +52,6 @@ def found_out(settings: Settings, variant: str) -> str:
         many.measure(variant)
         for _ in range(100):
             many.kill(variant)
-            many.recover(variant)
-            if found := many.look(whole=True):
+            if found := many.recover(variant) or many.look(whole=True):
                 return " ".join(found)
     pytest.fail("a hundred kills, and nobody saw what is wrong")
