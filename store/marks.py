@@ -55,11 +55,12 @@ class Marks:
         key = self._keys.secret(SECRET).ljust(64, b"\0")  # a block of SHA-256
         within, around = (hashlib.sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
 
-        def mark(*fact: Any) -> bytes:
-            inner, outer = within.copy(), around.copy()
-            inner.update(orjson.dumps(fact, default=_hex))
-            outer.update(inner.digest())
-            return outer.digest()[:SIZE]
+        def mark(*fact: Any, inner: Any = within.copy, outer: Any = around.copy) -> bytes:
+            first, second = inner(), outer()
+            first.update(orjson.dumps(fact, default=_hex))
+            second.update(first.digest())
+            digest: bytes = second.digest()
+            return digest[:SIZE]
 
         return mark
 

@@ -17,8 +17,21 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0012"
-KNOWN = ("0001", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+CURRENT = "0013"
+KNOWN = (
+    "0001",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+)
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 
 

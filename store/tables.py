@@ -169,6 +169,7 @@ tenancies = Table(  # one customer at one meter point; it ends where the next be
     Column("erased", Float),
     Column("moved", BigInteger, nullable=False),  # head.moves when it began or was erased; else 0
     Column("entry", LargeBinary, nullable=False),
+    Index(None, "tag", "start", "subject", "entry"),  # all that a decision looks at
 )
 
 erasures = Table(  # what was erased, until it is erased everywhere
