@@ -299,6 +299,7 @@ def test_who_holds_two_roles_that_fit_must_say_which() -> None:
         ({"srv": "9.9"}, "unknown_srv"),
         ({"srv": "7.9"}, "not_a_data_srv"),
         ({"srv": "6.14.1"}, "not_a_data_srv"),
+        ({"srv": "6.14.2"}, "not_a_data_srv"),
         ({"granularity": "PT1M"}, "bad_granularity"),
         ({"registers": (Register.GAS_IMPORT,)}, "bad_register"),
         ({"registers": (Register.ACTIVE_EXPORT,)}, "bad_register"),
@@ -308,6 +309,11 @@ def test_a_question_that_cannot_be_meant_is_no_refusal(how: dict[str, Any], code
     with pytest.raises(InputError) as unclear:
         decide(asked(**how), ADVISED, POLICY, NOW)
     assert unclear.value.code == code
+
+
+@pytest.mark.parametrize("srv", ["4.6.1", "4.6.2", "4.10"])
+def test_an_other_user_asks_what_is_not_its_to_ask_whatever_was_consented(srv: str) -> None:
+    assert answer(asked(srv=srv, registers=()), ADVISED) == "srv_not_permitted_for_role"
 
 
 def test_data_that_is_not_kept_is_told_apart_from_data_that_may_not_be_read() -> None:
