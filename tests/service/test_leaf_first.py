@@ -18,6 +18,7 @@ from service.app import create_app
 from store import envelope, readstore
 from store.committer import Committer
 from store.errors import CatalogueError
+from store.log import _refusal
 
 ENERGY = b"54321"
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]
@@ -44,13 +45,24 @@ class Disk(Committer):
 
 @pytest.fixture
 def disk(world: Any) -> Iterator[Disk]:
-    """The disk under the log of `world`, which stands still until a test lets it turn."""
-    held, database = Disk(), world.store.database
+    """The disk under the log of `world`, which stands still until a test lets it turn.
+
+    A leaf is committed beside the event loop where nobody else writes just then, else in a group.
+    """
+    held, database, log = Disk(), world.store.database, world.store.log
     free, database._committer = database._committer, held
+    settled = log._settled
+
+    def late(group: Any) -> Any:
+        held.turns.wait(20)
+        results = settled(group)
+        return results if held.fault is None else [_refusal(held.fault)] * len(group)
+
+    log._settled = late
     yield held
     held.turns.set()
     held.close()
-    database._committer = free
+    database._committer, log._settled = free, settled
 
 
 @pytest.fixture
@@ -187,11 +199,13 @@ def test_what_goes_wrong_in_the_leafs_transaction_costs_no_leaf(
             raise RecursionError
         return resolved(self, connection, asked, ask=ask)
 
-    monkeypatch.setattr(type(world.store.reads), "_resolved", failing)
     disk.turns.set()
 
     async def body(caller: Any) -> None:
-        asked = await ask(caller, create_app(world.store))
+        app = create_app(world.store)
+        await (await ask(caller, app)).task  # from now on nobody else writes: requests are allowed
+        monkeypatch.setattr(type(world.store.reads), "_resolved", failing)
+        asked = await ask(caller, app)
         await asked.task
         assert asked.status == 200
         assert ENERGY in asked.said
