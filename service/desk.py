@@ -52,6 +52,7 @@ class Desk:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        store.tree.promising()  # the KEK is asked now, not by the first answer
 
     async def client(self, client_id: str) -> Client | None:
         """Return the registered client with this id and its public keys, or None."""

@@ -114,13 +114,17 @@ class Tree:
         [leaf] = self._places.leaves(shard, position, position + 1)
         return ProofFile(position, tuple(proof), note, leaf).encode()
 
-    def promise(self, entry: EntryId) -> str:
-        """Return the signed promise that ``entry``, just written, will stand in the tree."""
+    def promising(self) -> Signer:
+        """Return what signs promises; whoever serves asks once beforehand, since the KEK is."""
         if self._promising is None:
             self._promising = Signer("promise", self._seed())
+        return self._promising
+
+    def promise(self, entry: EntryId) -> str:
+        """Return the signed promise that ``entry``, just written, will stand in the tree."""
         now, hashed = self._clock.now(), leaf_hash(entry.leaf)
         origin, at = origin_of(self._url, year_of(now)), int(now * 1000)
-        signature = self._promising.sign_bytes(promised(origin, entry, hashed, at))
+        signature = self.promising().sign_bytes(promised(origin, entry, hashed, at))
         return written(at, hashed, signature)
 
     def _standing(self, shard: int | None) -> Standing:
