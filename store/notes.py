@@ -61,7 +61,7 @@ class Signature(NamedTuple):
     @property
     def line(self) -> str:
         """The line as it stands in the note."""
-        return f"{_DASH}{self.name} {_base64(self.key_id + self.body)}\n"
+        return f"{_DASH}{self.name} {base64_of(self.key_id + self.body)}\n"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Verifier:
         """
         name, _, rest = vkey.strip().partition("+")
         told, _, key = rest.partition("+")
-        data = _unbase64(key)
+        data = spelled_out(key)
         if not data or data[0] not in list(Algorithm):
             raise ProofError("not an Ed25519 verifier key", code="note_invalid")
         verifier = cls(name, data[1:], Algorithm(data[0]))
@@ -107,7 +107,7 @@ class Verifier:
     @property
     def vkey(self) -> str:
         """The verifier key as text."""
-        return f"{self.name}+{self.key_id.hex()}+{_base64(self._typed)}"
+        return f"{self.name}+{self.key_id.hex()}+{base64_of(self._typed)}"
 
     @property
     def _typed(self) -> bytes:
@@ -162,7 +162,7 @@ class Signer:
             ProofError: It is not one, or its hash is another's.
         """
         told = skey.strip().removeprefix(_PRIVATE).split("+", 2)
-        data = _unbase64(told[-1])
+        data = spelled_out(told[-1])
         if len(told) != 3 or len(data) != 1 + KEY_SIZE or data[0] not in list(Algorithm):  # noqa: PLR2004
             raise ProofError("not a private key of a signer", code="note_invalid")
         signer = cls(told[0], data[1:], Algorithm(data[0]))
@@ -174,7 +174,7 @@ class Signer:
     def skey(self) -> str:
         """The private key as text, in the form that Go's sumdb/note has."""
         typed = bytes([self.algorithm]) + self.seed
-        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{_base64(typed)}"
+        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{base64_of(typed)}"
 
     @cached_property
     def _key(self) -> Ed25519PrivateKey:
@@ -233,7 +233,7 @@ class Checkpoint:
         """Return the text of the note."""
         if not self.origin or not 0 <= self.size < SIZE_LIMIT or len(self.root) != HASH_SIZE:
             raise ProofError("not a checkpoint", code="note_invalid")
-        lines = self.origin, str(self.size), _base64(self.root), *self.extensions
+        lines = self.origin, str(self.size), base64_of(self.root), *self.extensions
         return "".join(f"{line}\n" for line in lines)
 
     @classmethod
@@ -247,7 +247,9 @@ class Checkpoint:
         if match is None:
             raise ProofError("not a checkpoint", code="note_invalid")
         extensions = tuple(match["extensions"].split("\n")[:-1])
-        checkpoint = cls(match["origin"], int(match["size"]), _unbase64(match["root"]), extensions)
+        checkpoint = cls(
+            match["origin"], int(match["size"]), spelled_out(match["root"]), extensions
+        )
         checkpoint.text()
         return checkpoint
 
@@ -297,7 +299,7 @@ def open_note(note: bytes, verifiers: Sequence[Verifier]) -> Opened:
 
 def _signature(line: str) -> Signature:
     name, blank, rest = line.removeprefix(_DASH).partition(" ")
-    data = _unbase64(rest)
+    data = spelled_out(rest)
     if not line.startswith(_DASH) or not blank or not _is_name(name) or len(data) <= ID_SIZE:
         raise ProofError("not a signature line", code="note_invalid")
     return Signature(name, data[:ID_SIZE], data[ID_SIZE:])
@@ -316,16 +318,17 @@ def _refuse_unless_text(text: str) -> None:
         raise ProofError("not the text of a note", code="note_invalid")
 
 
-def _base64(data: bytes) -> str:
+def base64_of(data: bytes) -> str:
+    """Return ``data`` in base64, in its one spelling."""
     return base64.b64encode(data).decode()
 
 
-def _unbase64(text: str) -> bytes:
+def spelled_out(text: str, *, code: str = "note_invalid") -> bytes:
     """Return the bytes of ``text`` where that is their one spelling. Raises ProofError."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         data = b""
-    if _base64(data) != text:
-        raise ProofError("not base64 in its one spelling", code="note_invalid")
+    if base64_of(data) != text:
+        raise ProofError("not base64 in its one spelling", code=code)
     return data

@@ -13,14 +13,12 @@ tree that a trusted key signed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from dataclasses import dataclass
 
 from store.errors import ProofError
 from store.merkle import HASH_SIZE, leaf_hash, verify_inclusion
-from store.notes import Checkpoint
+from store.notes import Checkpoint, base64_of, spelled_out
 from store.verdicts import Trust, opened
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -54,8 +52,8 @@ class ProofFile:
 
     def encode(self) -> bytes:
         """Return the file."""
-        extra = [] if self.leaf is None else [f"extra {_base64(self.leaf)}"]
-        lines = [HEADER, *extra, f"index {self.index}", *map(_base64, self.hashes), ""]
+        extra = [] if self.leaf is None else [f"extra {base64_of(self.leaf)}"]
+        lines = [HEADER, *extra, f"index {self.index}", *map(base64_of, self.hashes), ""]
         return "".join(f"{line}\n" for line in lines).encode() + self.note
 
     @classmethod
@@ -71,10 +69,12 @@ class ProofFile:
             match = None
         if match is None:
             raise ProofError("not a tlog-proof file")
-        hashes = tuple(_unbase64(line) for line in match["hashes"].split("\n")[:-1])
+        hashes = tuple(
+            spelled_out(line, code=ProofError.code) for line in match["hashes"].split("\n")[:-1]
+        )
         if len(hashes) > HASH_LIMIT or any(len(each) != HASH_SIZE for each in hashes):
             raise ProofError("a proof has at most 63 hashes of 32 bytes")
-        leaf = None if match["extra"] is None else _unbase64(match["extra"])
+        leaf = None if match["extra"] is None else spelled_out(match["extra"], code=ProofError.code)
         return cls(int(match["index"]), hashes, match["note"].encode(), leaf)
 
     def check(self, trust: Trust, leaf: bytes | None = None) -> tuple[Checkpoint, list[str]]:
@@ -100,17 +100,3 @@ class ProofFile:
             leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root
         )
         return checkpoint, cosigned
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _unbase64(text: str) -> bytes:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        data = b""
-    if _base64(data) != text:
-        raise ProofError("not base64 in its one spelling")
-    return data
