@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy import select
 
-from store import lake, tables
+from store import fact_kinds, lake, tables
 from store.envelope import BOX_SIZE, fields, run_digest
 from store.errors import ObjectError, TamperedError
 from store.merkle import Frontier, leaf_hash
 from store.runs import RUN_SIZE, RUNS_PER_PAGE, Run, place_name, rows_digest
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
     from store.catalogue import Catalogue, LiveFile
@@ -29,34 +28,16 @@ if TYPE_CHECKING:
     from store.ports import Objects
 
 
-def _all_but_entry(table: Table) -> tuple[str, ...]:
-    return tuple(str(column.name) for column in table.c if column.name != "entry")
-
-
-KINDS: Final[dict[str, tuple[Table, tuple[str, ...]]]] = {
-    "party": (tables.parties, ("code", "name", "roles")),
-    "key": (tables.client_keys, ("party", "kid", "jwk")),
-    "tenancy": (tables.tenancies, ("tag", "start", "subject")),
-    "registration": (
-        tables.registrations, ("tag", "party", "role", "premises", "start", "end"),
-    ),
-    "consent": (tables.consents, _all_but_entry(tables.consents)),
-    "consent event": (tables.consent_events, _all_but_entry(tables.consent_events)),
-    "choice": (tables.supply_choices, ("tag", "party", "granularity", "choice", "at")),
-}  # fmt: skip
-"""Each kind of fact: its table, and the columns that its mark is made of."""
-
-
 def facts(connection: Connection, marks: Marks) -> tuple[Counter[str], dict[str, str]]:
     """Return how often the mark of each fact stands, and of which kind each mark is."""
     found: Counter[str] = Counter()
     kinds: dict[str, str] = {}
-    for kind, (table, columns) in KINDS.items():
-        query = select(*(table.c[name] for name in columns))
+    for kind in fact_kinds.EVERY:
+        query = select(*(kind.table.c[name] for name in kind.columns))
         for row in connection.execution_options(yield_per=1_000).execute(query):
-            mark = marks.of(kind, tuple(row))
+            mark = marks.of(kind.name, tuple(row))
             found[mark] += 1
-            kinds[mark] = kind
+            kinds[mark] = kind.name
     return found, kinds
 
 
