@@ -13,7 +13,7 @@ Nothing here tells whether a meter point is known: a request is taken in all the
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,7 @@ class Consents:
         def state() -> ConsentRow:
             return lives.seen(lives.request(mpxn, grantee, terms, speaker))
 
-        return _answer(await self._stated("request", speaker, state), 201)
+        return await self._stated("request", speaker, state, 201)
 
     async def consent(self, request: Request) -> Response:
         """Show how a consent stands, to its party and to an office."""
@@ -132,15 +132,20 @@ class Consents:
             step(said, identity, speaker)
             return self._store.facts.lives.seen(identity, speaker)
 
-        return _answer(await self._stated(action, speaker, state))
+        return await self._stated(action, speaker, state)
 
     async def _stated(
-        self, action: str, speaker: Speaker, state: Callable[[], ConsentRow]
-    ) -> ConsentRow:
-        """Return what was stated; a refusal has its leaf before anybody hears of it."""
+        self, action: str, speaker: Speaker, state: Callable[[], ConsentRow], status: int = 200
+    ) -> Response:
+        """Answer what was stated; a refusal has its leaf before anybody hears of it."""
+
+        def promised() -> Response:
+            row = state()
+            return _answer(row, status, self._desk.noted(self._store.tree.written(row.entry)))
+
         try:
             # On a thread even for SQLite: a writer may have to wait for an ingest's turn to end.
-            return await self._store.database.threaded(state)
+            return await self._store.database.threaded(promised)
         except RefusedError as refused:
             entry = Entry(Kind.DENIED, f"consent {action}", speaker.party, refused.code)
             written = await self._store.log.write_async(entry)
@@ -204,7 +209,7 @@ def _identity(request: Request) -> str:
     return identity
 
 
-def _answer(row: ConsentRow, status: int = 200) -> Response:
+def _answer(row: ConsentRow, status: int = 200, noted: Mapping[str, str] | None = None) -> Response:
     told = {
         "id": row.id,
         "state": row.state,
@@ -225,7 +230,7 @@ def _answer(row: ConsentRow, status: int = 200) -> Response:
         "evidence_sha256": row.evidence.hex() or None,
         "version": row.version,
     }
-    headers = _HEADERS | {"meterkeep-log-entry": row.entry.hex()}
+    headers = _HEADERS | {"meterkeep-log-entry": row.entry.hex()} | dict(noted or {})
     return Response(orjson.dumps(told), status, headers, JSON)
 
 

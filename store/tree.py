@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from store.errors import InputError
+from store.errors import InputError, TamperedError
+from store.log import EntryId
 from store.merkle import inclusion_proof, leaf_hash
 from store.notes import Checkpoint, Signer, split_note
 from store.places import Standing
@@ -24,7 +25,6 @@ from store.shelf import Shelf
 from store.tiles import Hashes, Tile, parse_path
 
 if TYPE_CHECKING:
-    from store.log import EntryId
     from store.places import Places
     from store.ports import Clock, Objects
 
@@ -126,6 +126,17 @@ class Tree:
         origin, at = origin_of(self._url, year_of(now)), int(now * 1000)
         signature = self.promising().sign_bytes(promised(origin, entry, hashed, at))
         return written(at, hashed, signature)
+
+    def written(self, entry: bytes) -> EntryId:
+        """Return the name of an entry that was written just now, with its leaf, to promise it.
+
+        Raises:
+            TamperedError: It is not there.
+        """
+        row = self._places.find(entry)
+        if row is None:
+            raise TamperedError("leaf", "an entry of the log is gone from the database")
+        return EntryId.of(entry, bytes(row[2]))
 
     def _standing(self, shard: int | None) -> Standing:
         found = self._places.standing(shard)

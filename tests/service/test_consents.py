@@ -12,7 +12,12 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import select, update
 
 from store import tables
+from store.merkle import leaf_hash
+from store.notes import Verifier
+from store.promises import Promise
+from store.proof_files import ProofFile
 from store.reads import Mpxn
+from store.verdicts import Trust
 from tests.service.conftest import HOME, OTHER, Caller, Party, World
 
 UNKNOWN = Mpxn.parse("1200000000030")
@@ -64,6 +69,33 @@ def test_from_a_request_to_data_and_back(calling: Calling) -> None:
         assert (await one.reads("stranger")).json()["code"] == "consent_missing"
         again = await step(one, "manager", identity, "grant", PROOF)
         assert (again.status_code, again.json()["code"]) == (409, "consent_state")
+
+    calling(body)
+
+
+def test_whoever_states_something_of_a_consent_is_promised_its_entry(
+    calling: Calling, world: World
+) -> None:
+    async def body(one: Caller) -> None:
+        key = Verifier.parse(world.store.tree.vkeys()[0])
+        made = await ask(one, "stranger")
+        identity, told = made.json()["id"], [made]
+        for who, verb, said in (("manager", "grant", PROOF), ("manager", "remind", {}),
+                                ("stranger", "withdraw", {"given_up": True})):  # fmt: skip
+            told.append(await step(one, who, identity, verb, said))
+        entries = [bytes.fromhex(each.headers["meterkeep-log-entry"]) for each in told]
+        assert len(set(entries)) == 4
+        world.store.sequencer.run()
+        for each, entry in zip(told, entries, strict=True):
+            promised = each.headers["meterkeep-log-promise"]
+            promise = Promise.parse(f"{entry.hex()}:{promised}")
+            promise.check(key)
+            placed = world.store.tree.place_of(entry)
+            assert placed is not None
+            proof = ProofFile.decode(world.store.tree.proof_file(*placed[:2]))
+            proof.check(Trust([key]))
+            assert proof.leaf is not None
+            assert leaf_hash(proof.leaf) == promise.leaf
 
     calling(body)
 
