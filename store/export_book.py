@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 
-from store import export_customers, tables
+from store import export_customers, export_grounds, tables
 from store.database import MOST_ROWS, portions
 from store.errors import CommitConflictError, InputError
 from store.log import Entry, Kind, Log, canonical
@@ -77,13 +77,18 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """What an export may read of one subject, of some registers."""
+    """What an export may read of one subject, of some registers.
+
+    Attributes:
+        entry: The log entry of the fact that it rested on; empty where it is read back.
+    """
 
     subject: bytes
     registers: int  # bits, 1 << number
     start: int
     end: int
     tag: bytes
+    entry: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +241,7 @@ class Book:
         with self._database.write() as connection:
             self._mine(connection, export, state="deciding")
             connection.execute(update(a).where(a.c.export == export.id).values(code=None))
+            export_grounds.begin(connection, export.id)
         self._empty(m, m.c.subject, export.id)
 
     def allow(self, export: Export, meters: Sequence[Meter], number: int) -> None:
@@ -246,9 +252,11 @@ class Book:
                  "start": one.start, "end": one.end, "tag": one.tag, "number": number + place}
                 for place, one in enumerate(meters[at : at + MOST_ROWS], start=at)
             ]  # fmt: skip
+            rested = [one.entry for one in meters[at : at + MOST_ROWS]]
             with self._database.write() as connection:
                 self._mine(connection, export)
                 connection.execute(insert(tables.export_meters), rows)
+                export_grounds.put(connection, export.id, number + at, rested)
 
     def remember(self, export: Export) -> int:
         """Write down whose reads an export holds, for who asks later; returns how many they are."""

@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from store.database import portions
-from store.envelope import fields
 from store.errors import (
     CommitConflictError,
     InputError,
@@ -34,6 +33,7 @@ from store.errors import (
 )
 from store.executors import Pool
 from store.export_book import Export, Meter, Part, part_name
+from store.export_grounds import meter_leaf
 from store.export_task import Order, Report, party_of, questions
 from store.log import Entry, Kind, canonical
 from store.manifest import manifest
@@ -134,7 +134,7 @@ class Exporting:
         with store.database.read() as connection:
             commit = store.catalogue.newest(connection)
         tags = book.asked(export.id) if export.question["listed"] else None
-        tree, told = Frontier(), _Told(listed=tags is not None)
+        tree, rested, told = Frontier(), hashlib.sha256(), _Told(listed=tags is not None)
         for question in questions(store, export):
             for batch in store.bulk.decide_all(question, store.clock.now(), tags):
                 meters = []
@@ -143,13 +143,15 @@ class Exporting:
                     meters += [
                         Meter(
                             part.subject, sum(1 << register for register in part.registers),
-                            part.window.start, part.window.end, one.tag,
+                            part.window.start, part.window.end, one.tag, part.entry,
                         )
                         for part in one.allowed if part.subject
                     ]  # fmt: skip
                 first = tree.size
-                for meter in meters:
-                    tree.append(leaf_hash(meter_leaf(meter)))
+                for m in meters:
+                    leaf = meter_leaf(m.tag, m.subject, m.registers, m.start, m.end, m.entry)
+                    tree.append(leaf_hash(leaf))
+                    rested.update(m.entry)
                 book.allow(export, meters, first)
                 self._may_go_on()
         book.refuse(export, told.codes)
@@ -161,6 +163,7 @@ class Exporting:
         detail = said | {
             "export": export.id, "commit": commit, "meters": meters_, "question": export.question,
             "recipient": export.recipient, "roles": sorted(party.roles),
+            "grounds": rested.hexdigest(),
         }  # fmt: skip
         code = "allow" if meters_ else told.most()
         kind = Kind.EXPORT if meters_ else Kind.DENIED
@@ -316,14 +319,6 @@ class _Told:
     def most(self) -> str:
         """Return the code that most meter points were refused with."""
         return max(self.refused, key=lambda code: (self.refused[code], code), default="nothing")
-
-
-def meter_leaf(meter: Meter) -> bytes:
-    """Return what stands in an export's own tree for one of its meters."""
-    return fields(
-        b"meterkeep export meter v1", meter.tag, meter.subject, meter.registers.to_bytes(2, "big"),
-        meter.start.to_bytes(8, "big"), meter.end.to_bytes(8, "big"),
-    )  # fmt: skip
 
 
 def expire(store: Store) -> int:

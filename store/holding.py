@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import and_, or_, select
 
-from store import standing, tables
+from store import export_grounds, standing, tables
 from store.copies import leaves_in
 from store.errors import ObjectError, ProofError
-from store.log import commitment
+from store.log import Kind, commitment
 from store.replaying import Replay
 from store.tiles import TILE_WIDTH, width_at
 from store.verdicts import Verdict
@@ -84,6 +86,8 @@ class Holding:
             f"{replay.grants:,} answers rest on facts that stood in the log before them",
             f"{replay.erased:,} entries have no detail any more: erased",
         ]
+        if said.meters:
+            verdict.remarks.append(f"{said.meters:,} meters of exports rest on such facts too")
         if fresh:
             verdict.remarks.append(f"{fresh:,} entries are newer than the checkpoint")
         return verdict
@@ -156,6 +160,7 @@ class _Said:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.replay, self.verdict = Replay(), Verdict("the store")
+        self.meters = 0
 
     def tree(self, tree: Tree) -> None:
         """Take in one year's entries, as the copy has them."""
@@ -204,7 +209,22 @@ class _Said:
         query = select(d.entry, d.key, d.detail).where(d.entry.in_(names))
         details = {bytes(row.entry).hex(): row for row in self._connection.execute(query)}
         for where, leaf in said:
-            self.replay.feed(where, leaf, self._detail(where, leaf, details.get(leaf["entry"])))
+            detail = self._detail(where, leaf, details.get(leaf["entry"]))
+            self.replay.feed(where, leaf, detail)
+            if detail is not None and leaf["kind"] == Kind.EXPORT and "grounds" in detail:
+                self._grounds(where, leaf, detail)
+
+    def _grounds(self, where: str, leaf: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
+        """See that every meter of an export rested on a fact that stood before it."""
+        kept = sha256()
+        for page in export_grounds.pages(self._connection, str(detail["export"])):
+            kept.update(page)
+            self.meters += len(page) // export_grounds.SIZE
+            alike = (one for one, _ in groupby(export_grounds.cut(page)))
+            self.replay.rests(where, leaf, (one.hex() for one in alike))
+        if kept.hexdigest() != detail["grounds"]:
+            what = "what it rested on is not what the log states"
+            _find(self.verdict, f"export {detail['export']}", what)
 
     def _detail(self, where: str, leaf: Mapping[str, Any], row: Any) -> Mapping[str, Any] | None:
         """Return a detail that is the one that its leaf commits to; None where it was erased."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0013"
+CURRENT = "0014"
 KNOWN = (
     "0001",
     "0003",
@@ -31,6 +31,7 @@ KNOWN = (
     "0011",
     "0012",
     "0013",
+    "0014",
 )
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 

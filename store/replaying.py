@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +110,23 @@ class Replay:
         except (KeyError, TypeError, ValueError, AttributeError):
             self.note(f"entry {where}", "its detail is not understood")
 
+    def rests(self, where: str, leaf: Mapping[str, Any], entries: Iterable[str]) -> None:
+        """See that what was allowed by ``leaf`` rests on facts that stood before it.
+
+        Args:
+            where: Year and index of the leaf.
+            leaf: What it says.
+            entries: The log entry of each fact that it rests on, hex.
+        """
+        for entry in entries:
+            marks = self._stated.get(entry)
+            if marks is None:
+                self.note(f"entry {where}", "rests on a fact that the log did not hold before it")
+                continue
+            ends = [self._ended.get(mark) for mark in marks]
+            if marks and all(end is not None and end < leaf["at"] - STALE for end in ends):
+                self.note(f"entry {where}", "rests on a fact that had ended before it")
+
     def before(self, batch: int, place: str, subject: bytes, digest: bytes) -> bytes:
         """Return the digest with which rows were committed that may have been sealed anew since."""
         was, name = digest.hex(), subject.hex()
@@ -192,14 +209,7 @@ class Replay:
         self.grants += 1
         if not detail["rests_on"]:
             self.note(f"entry {where}", "an answer that rests on nothing")
-        for ground in detail["rests_on"]:
-            marks = self._stated.get(ground["entry"])
-            if marks is None:
-                self.note(f"entry {where}", "rests on a fact that the log did not hold before it")
-                continue
-            ends = [self._ended.get(mark) for mark in marks]
-            if marks and all(end is not None and end < leaf["at"] - STALE for end in ends):
-                self.note(f"entry {where}", "rests on a fact that had ended before it")
+        self.rests(where, leaf, (ground["entry"] for ground in detail["rests_on"]))
 
 
 def _place(name: str) -> str:

@@ -15,8 +15,9 @@ import numpy as np
 from sqlalchemy import select
 
 from store import fact_kinds, lake, tables
-from store.envelope import BOX_SIZE, fields, run_digest
+from store.envelope import BOX_SIZE, run_digest
 from store.errors import ObjectError, TamperedError
+from store.export_grounds import cut, meter_leaf, pages
 from store.merkle import Frontier, leaf_hash
 from store.runs import RUN_SIZE, RUNS_PER_PAGE, Run, place_name, rows_digest
 
@@ -51,9 +52,10 @@ def exports(connection: Connection, now: float) -> Iterator[tuple[str, str, int,
     for identity, entry in connection.execute(decided.order_by(e.id)).all():
         tree = Frontier()
         query = select(m.tag, m.subject, m.registers, m.start, m.end).where(m.export == identity)
+        grounds = (one for page in pages(connection, identity) for one in cut(page))
         for tag, subject, registers, start, end in connection.execute(query.order_by(m.number)):
-            numbers = registers.to_bytes(2, "big"), start.to_bytes(8, "big"), end.to_bytes(8, "big")
-            leaf = fields(b"meterkeep export meter v1", bytes(tag), bytes(subject), *numbers)
+            rested = next(grounds, b"")
+            leaf = meter_leaf(bytes(tag), bytes(subject), registers, start, end, rested)
             tree.append(leaf_hash(leaf))
         if tree.size:
             yield identity, bytes(entry).hex(), tree.size, tree.root().hex()

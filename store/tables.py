@@ -496,6 +496,14 @@ export_customers = Table(  # whose reads an export held, 96 to a page; stays whe
     Column("page", LargeBinary, nullable=False),  # subjects, ascending
 )
 
+export_grounds = Table(  # which fact each meter of an export rested on; stays when the export goes
+    "export_grounds",
+    metadata,
+    Column("export", String(40), primary_key=True),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),  # number of a meter
+    Column("page", LargeBinary, nullable=False),  # entries, 16 bytes each, by number of the meter
+)
+
 pins = Table(  # who still reads files that were live at a moment: sweep leaves them
     "pins",
     metadata,

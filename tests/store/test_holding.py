@@ -14,9 +14,11 @@ from sqlalchemy import delete, insert, select, update
 from typer.testing import CliRunner, Result
 
 import meterkeep
-from store import lake, retention_rules, tables
+from store import bulk, lake, retention_rules, tables
 from store.catalogue import FileState
 from store.errors import InputError
+from store.export_book import LIFE
+from store.exporting import expire
 from store.facts import Supply
 from store.holding import trees
 from store.log import Entry, Kind
@@ -417,6 +419,46 @@ def test_an_export_that_was_widened_by_hand_is_found(home: World) -> None:
     m = tables.export_meters
     by_hand(home, update(m).values(end=m.c.end + 48))
     assert "may read other than the log states" in wrong(home)
+
+
+def test_what_each_meter_of_an_export_rested_on_is_held_to_the_log(home: World) -> None:
+    home.keep(*[days_of(mpan(number), (DAY, [1])) for number in range(1, 4)])
+    supplier, adviser = Supplier(home), Supplier(home, "adviser", "OU")
+    for number in (1, 2):
+        supplier.supplies(mpan(number), ALL)
+    home.allow(OTHER, party=adviser.code)
+    exports = [one.exports(window_of(DAY)) for one in (supplier, adviser)]
+    assert [one.state for one in exports] == ["done", "done"]
+    verdict = held(home)
+    assert verdict.every == []
+    assert "3 meters of exports rest on such facts too" in verdict.remarks
+    home.clock.pass_by(2 * LIFE)
+    assert expire(home.store) == 2
+    assert home.count(tables.export_meters) == 0
+    assert held(home).remarks == verdict.remarks, "what it rested on stays when the export goes"
+    g = tables.export_grounds
+    by_hand(home, update(g).where(g.c.export == exports[1].id).values(page=b"f" * 16))
+    told = wrong(home)
+    assert f"export {exports[1].id}: what it rested on is not what the log states" in told
+    assert "rests on a fact that the log did not hold before it" in told
+    by_hand(home, delete(g).where(g.c.export == exports[0].id))
+    assert f"export {exports[0].id}: what it rested on is not what" in wrong(home)
+
+
+def test_an_export_that_a_row_written_by_hand_allowed_is_found(
+    home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a program that was changed: it believes a registration that no leaf states."""
+    home.keep(days_of(HOME, (DAY, [1])))
+    supplier = Supplier(home)
+    supplier.supplies(HOME, ALL)
+    r = tables.registrations
+    by_hand(home, update(r).values(entry=b"e" * 16))
+    monkeypatch.setattr(bulk, "_hold", lambda *_: True)
+    monkeypatch.setattr(bulk._Leaves, "state", lambda *_: True)
+    assert supplier.exports(window_of(DAY)).meters == 1
+    by_hand(home, delete(r))
+    assert "rests on a fact that the log did not hold before it" in wrong(home)
 
 
 # ---- answers and details -------------------------------------------------------------------------

@@ -23,8 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
 from store import block, envelope, lake, log, tables, tiles
-from store.export_book import Meter
-from store.exporting import meter_leaf
+from store.export_grounds import meter_leaf
 from store.keys import Dek, bucket_of
 from store.local import FileKek
 from store.marks import Marks
@@ -243,7 +242,9 @@ def second_meter(said: Said) -> bytes:
     numbers = struct.pack(">Q", said["start"]), struct.pack(">Q", said["end"])
     registers = struct.pack(">H", said["registers"])
     return fields(
-        b"meterkeep export meter v1", said["tag"], said["subject"], registers, *numbers
+        b"meterkeep export meter v2" if "entry" in said else b"meterkeep export meter v1",
+        said["tag"], said["subject"], registers, *numbers,
+        *([said["entry"]] if "entry" in said else []),
     )  # fmt: skip
 
 
@@ -366,8 +367,7 @@ class Ours:
         return keys.tag(Mpxn(said["text"]))
 
     def meter(self, said: Said) -> bytes:
-        names = ("subject", "registers", "start", "end", "tag")
-        return meter_leaf(Meter(*(said[name] for name in names)))
+        return meter_leaf(**said)
 
     def renamed(self, said: Said) -> bytes:
         return renamed(said["tag"], said["lookup"])
