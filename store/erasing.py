@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from store.database import Database
     from store.journal import Journal
     from store.keys import Keys
+    from store.occupants import Destroyed, Occupants
     from store.ports import Clock
     from store.reads import Mpxn
-    from store.tenancies import Destroyed, Tenancies
 
 TOGETHER = 128  # meter points of one transaction: some 500 rows
 REMAINS = (
@@ -67,10 +67,10 @@ class Erasing:
     """Destroys the keys of customers."""
 
     def __init__(
-        self, database: Database, keys: Keys, tenancies: Tenancies, clock: Clock,
+        self, database: Database, keys: Keys, occupants: Occupants, clock: Clock,
         journal: Journal | None,
     ) -> None:  # fmt: skip
-        self._database, self._keys, self._tenancies = database, keys, tenancies
+        self._database, self._keys, self._occupants = database, keys, occupants
         self._clock, self._journal, self._index = clock, journal, LogIndex()
 
     def erase(self, mpxns: Sequence[Mpxn], basis: str, on: int | None = None) -> Erased:
@@ -91,7 +91,7 @@ class Erasing:
             with self._database.write() as connection:
                 self._keys.tags.settle(connection)
                 tags = {self._keys.tag(mpxn, connection): mpxn for mpxn in some}
-                done = self._tenancies.erase(connection, [*tags], self._clock.now(), basis, on)
+                done = self._occupants.erase(connection, [*tags], self._clock.now(), basis, on)
                 for entry, count in zip(done.entries, done.counts, strict=True):
                     remember(connection, entry, count, self._clock.now())
                 self._keep(done, tags)

@@ -13,13 +13,15 @@ from sqlalchemy import bindparam, insert, select, update
 
 from store import tables
 from store.consent_rules import ConsentRules
-from store.consents import ConsentRow, Consents, Evidence, Terms
+from store.consent_terms import ConsentRow, Evidence, Terms
+from store.consents import Consents
 from store.database import Prepared
 from store.erasing import Erasing
 from store.errors import InputError
 from store.grounds import Choice, Grounds, Party, Tenancy
 from store.log import Entry, Kind, Log
 from store.marks import PROOF, Marks, proven
+from store.occupants import Occupants
 from store.parties import Client, Parties
 from store.policy import GRANULARITIES, Policy
 from store.reads import HALF_HOUR, Mpxn, Register, Window
@@ -47,6 +49,7 @@ class Facts:
         parties: Who may ask.
         registrations: Who supplies what.
         lives: What happens to consents.
+        occupants: Who comes and goes.
         erasing: Whose keys are destroyed.
     """
 
@@ -67,7 +70,8 @@ class Facts:
         self.parties = Parties(database, log, marks, policy)
         self.registrations = Registrations(database, keys, log, marks, policy)
         self._journal = journal
-        self.erasing = Erasing(database, keys, tenancies, clock, journal)
+        self.occupants = Occupants(tenancies, keys, log, marks)
+        self.erasing = Erasing(database, keys, self.occupants, clock, journal)
         self.lives = Consents(database, keys, tenancies, log, clock, marks, policy, rules, journal)
 
     # ---- parties -----------------------------------------------------------------------------
@@ -103,13 +107,13 @@ class Facts:
             InputError: A tenancy begins there, or later, already (``tenancy_exists``).
         """
         self._tenancies.census([mpxn])
-        subject = self._tenancies.draw()
+        subject = self.occupants.draw()
         self._ready()
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
             facts = [self._tenancies.mark(self._keys.tag(mpxn, connection), start, subject)]
             leaf = self._state(connection, "tenancy add", "", {"start": start, "facts": facts})
-            self._tenancies.move_in(connection, mpxn, start, subject, leaf)
+            self.occupants.move_in(connection, mpxn, start, subject, leaf)
             self._keep(leaf, {"tag": self._keys.tags.first(mpxn).hex(), "start": start})
 
     def grant_consent(
@@ -229,7 +233,7 @@ class Facts:
         return Grounds(
             self._tenancies.believed(connection, tag),
             self.registrations.of(connection, tag, party),
-            self.lives.of(connection, tag, party),
+            self.lives.rows.of(connection, tag, party),
             self._choices(connection, tag, party),
         )
 
@@ -249,9 +253,9 @@ class Facts:
         Run once, in the transaction that raises the schema: what stands in the database at that
         moment is believed, and the log says so.
         """
-        self._tenancies.adopt(connection)
+        self.occupants.adopt(connection)
         self.registrations.adopt(connection)
-        self.lives.adopt(connection)
+        self.lives.events.adopt(connection)
         self._adopt(connection, tables.parties, "party", ("code", "name", "roles"), ("code",))
         key = ("party", "kid", "jwk")
         self._adopt(connection, tables.client_keys, "key", key, key[:2])

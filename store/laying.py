@@ -14,7 +14,7 @@ from store.reads import DAY_SLOTS, MISSING, MeterDays
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.tenancies import Census
+    from store.census import Census
 
 
 @dataclass(frozen=True, slots=True)

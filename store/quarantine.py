@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+    from store.census import Census
     from store.database import Database
     from store.keys import Keys
     from store.log import Log
     from store.reads import Mpxn
-    from store.tenancies import Census, Tenancies
+    from store.tenancies import Tenancies
 
 LINES = 250  # lines of one group at most
 GENERATION = 1

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from store.catalogue import Catalogue, LiveFile
     from store.database import Database
+    from store.occupants import Occupants
     from store.ports import Clock, Objects
     from store.quarantine import Quarantine
     from store.runs import Run
@@ -58,10 +59,11 @@ class Resealing:
 
     def __init__(
         self, database: Database, catalogue: Catalogue, objects: Objects, tenancies: Tenancies,
-        quarantine: Quarantine, log: Log, clock: Clock, store: bytes,
+        occupants: Occupants, quarantine: Quarantine, log: Log, clock: Clock, store: bytes,
     ) -> None:  # fmt: skip
         self._database, self._catalogue, self._objects = database, catalogue, objects
-        self._tenancies, self._quarantine = tenancies, quarantine
+        self._tenancies, self._occupants = tenancies, occupants
+        self._quarantine = quarantine
         self._log, self._clock, self._store = log, clock, store
 
     def run(self, subjects: Iterable[bytes]) -> Resealed:
@@ -108,7 +110,7 @@ class Resealing:
         """Give customers a second DEK; returns those who had one."""
         with self._database.write() as connection:
             job.beat(connection)
-            done = self._tenancies.renew(connection, subjects)
+            done = self._occupants.renew(connection, subjects)
             detail = {"subjects": [subject.hex() for subject in done]}
             self._log.append(connection, Entry(Kind.KEY, "keys rotate dek", detail=detail))
         return done

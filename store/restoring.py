@@ -161,7 +161,7 @@ class Restoring:
                 tag = self._keys.tags.now(bytes.fromhex(told["tag"]))
                 self._facts.opt_out_again(connection, tag, told["party"], told["granularity"])
                 return 1
-            return self._facts.lives.end_again(connection, told["consent"], told["event"])
+            return self._facts.lives.events.end_again(connection, told["consent"], told["event"])
 
     def _erase(self, first: str, start: int, subject: str) -> int:
         now = self._store.clock.now()
@@ -169,10 +169,12 @@ class Restoring:
             place = self._tenancies.of_subject(connection, bytes.fromhex(subject))
             if place is not None:
                 tag, start = place
-                entries = self._tenancies.erase(connection, [tag], now, "restore", start).entries
+                entries = self._facts.occupants.erase(
+                    connection, [tag], now, "restore", start
+                ).entries
             else:
                 tag = self._keys.tags.now(bytes.fromhex(first))
-                buried = self._tenancies.bury(connection, tag, start, now)
+                buried = self._facts.occupants.bury(connection, tag, start, now)
                 entries = () if buried is None else (buried,)
             for entry in entries:
                 remember(connection, entry, 1, now)

@@ -356,7 +356,8 @@ def open_store(
                 Rotation(database, keys, keks, log, clock),
                 Renaming(database, keys, bound, log, clock),
                 Resealing(
-                    database, catalogue, kept, tenancies, quarantine, log, clock, identity
+                    database, catalogue, kept, tenancies, facts.occupants, quarantine, log, clock,
+                    identity,
                 ),
                 Bulk(database, bound, policy),
                 passes,

@@ -31,10 +31,11 @@ from store.runs import NewFile, rows_digest
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from store.census import Census
     from store.database import Database
     from store.keys import Keys
     from store.ports import Clock, Objects
-    from store.tenancies import Census, Tenancies
+    from store.tenancies import Tenancies
 
 LAST_DAY = 0xFFFF  # the last day that a box can name
 PUTTERS = 4  # objects put at once: waiting for a disk or a network, not for a core

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
-from store import bulk, tables
+from store import fleet_facts, fleet_pages, tables
 from store.access import decide
 from store.bulk import Decided
 from store.errors import InputError
@@ -194,8 +194,8 @@ PARTIES = {role: Party("p_x", "x", frozenset({role})) for role in ("OU", "ES", "
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "PAGE", 2)
-    monkeypatch.setattr(bulk, "MOST_LEAVES", 3)
+    monkeypatch.setattr(fleet_pages, "PAGE", 2)
+    monkeypatch.setattr(fleet_facts, "MOST_LEAVES", 3)
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -280,7 +280,7 @@ def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) ->
 
 def test_a_mark_that_straddles_two_marks_is_none() -> None:
     """A leaf that states ..AB and CD.. does not state BC."""
-    leaves = bulk._Leaves()
+    leaves = fleet_facts.Leaves()
     leaves._marks[b"e"] = bytes(range(48))
     held = [leaves.state(b"e", bytes(range(at, at + 16))) for at in range(33)]
     assert [at for at, one in enumerate(held) if one] == [0, 16, 32]

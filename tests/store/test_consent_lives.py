@@ -14,7 +14,7 @@ from store import tables
 from store.access import Refused
 from store.consent_rules import parse
 from store.consent_states import ENDED, STEPS, after, state_at
-from store.consents import Evidence, Terms
+from store.consent_terms import Evidence, Terms
 from store.errors import InputError, RefusedError, StoreError, TamperedError
 from store.grounds import FOREVER
 from store.stating import Speaker
@@ -198,7 +198,7 @@ def test_a_consent_that_replaces_another_supersedes_it(asked: tuple[World, str])
 def test_the_cap_on_expiry_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lives, reader = world.store.facts.lives, world.party("reader")
     text = "purposes=['advice']\nreminder_days=9\nanswer_days=9\nlongest_days=365\nattested=false"
-    monkeypatch.setattr(lives, "rules", parse(text))
+    monkeypatch.setattr(lives._drafts, "_rules", parse(text))
     now = world.clock.now()
     identity = lives.grant_new(HOME, reader, TERMS, PROOF)
     assert lives.seen(identity).expires == now + 365 * DAYS
@@ -226,7 +226,7 @@ def test_every_row_can_be_rebuilt_from_its_events(asked: tuple[World, str]) -> N
     lives.reject(lives.request(HOME, world.party("reader"), TERMS))
     with world.store.database.read() as connection:
         rows = connection.execute(select(tables.consents)).mappings().all()
-        assert lives.rebuilt(connection) == {row["id"]: dict(row) for row in rows}
+        assert lives.rows.rebuilt(connection) == {row["id"]: dict(row) for row in rows}
 
 
 def test_a_missing_event_is_found(asked: tuple[World, str]) -> None:
@@ -237,7 +237,7 @@ def test_a_missing_event_is_found(asked: tuple[World, str]) -> None:
     with world.store.database.write() as connection:
         connection.execute(delete(t).where(t.c.version == 2))
     with world.store.database.read() as connection, pytest.raises(TamperedError):
-        lives.rebuilt(connection)
+        lives.rows.rebuilt(connection)
 
 
 def test_a_request_about_an_unknown_meter_point_makes_nothing(world: World) -> None:

@@ -105,7 +105,7 @@ def test_a_run_that_died_in_between_is_ended_by_the_next(
     homes = [mpan(at) for at in range(2 * TOGETHER)]
     home.keep(several(*(days_of(one, (DAY, [1])) for one in homes)))
     erasing = home.store.facts.erasing
-    erase, turns = home.store.quarantine._tenancies.erase, []
+    erase, turns = home.store.facts.occupants.erase, []
 
     def dying(*parts: Any) -> Any:
         turns.append(1)
@@ -114,7 +114,7 @@ def test_a_run_that_died_in_between_is_ended_by_the_next(
         return erase(*parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(home.store.quarantine._tenancies, "erase", dying)
+        patch.setattr(home.store.facts.occupants, "erase", dying)
         with pytest.raises(CatalogueError):
             erasing.erase(homes, "asked to")
     assert home.count(tables.deks) == TOGETHER

@@ -272,7 +272,7 @@ def test_a_store_of_the_first_schema_is_stated_anew_once(
         world.keep(days_of(HOME, (DAY, [1, 2])))
         assert world.grant(HOME, WINDOW).parts[0].reference == "c_1"
         with world.store.database.read() as connection:
-            assert world.store.facts.lives.rebuilt(connection)["c_1"]["version"] == 3
+            assert world.store.facts.lives.rows.rebuilt(connection)["c_1"]["version"] == 3
         by_hand(world, update(tables.consents).values(start=1))
     initialise(settings)  # not a second time: it would believe what was forged since
     with opened(settings) as world:

@@ -353,7 +353,7 @@ def test_a_lookup_key_is_rotated_and_every_fact_holds(kept: World) -> None:
         kept.grant(OTHER, WINDOW)
     assert refused.value.code == "consent_withdrawn"
     with kept.store.database.read() as connection:
-        rebuilt = kept.store.facts.lives.rebuilt(connection)
+        rebuilt = kept.store.facts.lives.rows.rebuilt(connection)
         rows = connection.execute(select(tables.consents)).mappings().all()
     assert {row["id"]: (row["tag"], row["entry"]) for row in rows} == {
         name: (one["tag"], one["entry"]) for name, one in rebuilt.items()

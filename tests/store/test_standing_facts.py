@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from store import tables
-from store.consents import Evidence, Terms
+from store.consent_terms import Evidence, Terms
 from store.facts import Supply
 from store.reads import Window
 from store.runs import entries, rows_digest
@@ -88,17 +88,18 @@ def test_a_tenancy_that_another_writer_made_first_is_not_stated_twice(
     home: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenancies = home.store.quarantine._tenancies
-    find, first = tenancies._find, [True]
+    homes = tenancies._homes
+    find, first = homes.find, [True]
 
     def unaware(*args: object) -> object:
         found, moves = find(*args)
         if first.pop() if first else False:
             with monkeypatch.context() as patch:
-                patch.setattr(tenancies, "_find", find)
+                patch.setattr(homes, "find", find)
                 tenancies.census([mpan(2)])
         return found, moves
 
-    monkeypatch.setattr(tenancies, "_find", unaware)
+    monkeypatch.setattr(homes, "find", unaware)
     tenancies.census([mpan(1), mpan(2), mpan(3)])
     assert said(home) == standing(home)
     assert sum(standing(home).values()) == 3

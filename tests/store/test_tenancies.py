@@ -11,13 +11,13 @@ import pytest
 
 from store import lake, tables
 from store.block import unpack_states
+from store.census import Homes
 from store.errors import CommitConflictError, ErasedError, InputError, TamperedError
 from store.facts import Supply
 from store.grants import Refused
 from store.grounds import FOREVER
 from store.quarantine import Rejected
 from store.reads import DAY_SLOTS, MeterDays, Window, local_midnight
-from store.tenancies import Tenancies
 from tests.world import ALL, DAY, World, days_of, mpan, several, window_of
 
 HOME, OTHER = mpan(1), mpan(2)
@@ -244,15 +244,15 @@ def test_a_key_destroyed_between_two_looks_is_a_conflict_and_no_crash(
     home: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.keep(days_of(HOME, (DAY, [1])))
-    look = Tenancies._find
+    look = Homes.find
 
-    def look_then_lose(self: Tenancies, tags: object) -> object:
+    def look_then_lose(self: Homes, tags: object) -> object:
         found = look(self, tags)  # type: ignore[arg-type]
         monkeypatch.undo()
         home.store.facts.erase([HOME], "asked to")
         return found
 
-    monkeypatch.setattr(Tenancies, "_find", look_then_lose)
+    monkeypatch.setattr(Homes, "find", look_then_lose)
     with pytest.raises(CommitConflictError):
         home.keep(days_of(HOME, (DAY, [2])))
 
