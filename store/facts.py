@@ -67,8 +67,8 @@ class Facts:
     ) -> None:
         self._database, self._keys, self._tenancies = database, keys, tenancies
         self._log, self._clock, self._marks = log, clock, marks
-        self.parties = Parties(database, log, marks, policy)
-        self.registrations = Registrations(database, keys, log, marks, policy)
+        self.parties = Parties(database, log, marks, policy, journal)
+        self.registrations = Registrations(database, keys, log, marks, policy, journal)
         self._journal = journal
         self.occupants = Occupants(tenancies, keys, log, marks)
         self.erasing = Erasing(database, keys, self.occupants, clock, journal)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 SECRET = "journal"  # noqa: S105 - the name of a secret
 ENDINGS = frozenset({"rejected", "withdrawn", "terminated", "superseded"})  # of a consent
 KEPT = frozenset(
-    {"keys erase", "tenancy add", "supply opt-out", *(f"consent {one}" for one in ENDINGS)}
-)
+    {"keys erase", "tenancy add", "supply opt-out", "registration end", "party key",
+     "ingest revert", *(f"consent {one}" for one in ENDINGS)}
+)  # fmt: skip
 """Actions whose entries have an object in the journal."""
 
 
@@ -48,8 +49,15 @@ class Journal:
         Raises:
             ObjectError: It cannot be kept: do not commit.
         """
+        self._objects.put(_name(entry), self._sealed(entry, told))
+
+    def keep_all(self, told: Mapping[bytes, Mapping[str, Any]]) -> None:
+        """Keep what each of some entries did, at once; see `keep`."""
+        self._objects.keep({_name(entry): self._sealed(entry, one) for entry, one in told.items()})
+
+    def _sealed(self, entry: bytes, told: Mapping[str, Any]) -> bytes:
         key = cipher(self._keys.secret(SECRET))
-        self._objects.put(_name(entry), envelope.wrap(key, canonical(told), self._context(entry)))
+        return envelope.wrap(key, canonical(told), self._context(entry))
 
     def find(self, entry: bytes) -> dict[str, Any] | None:
         """Return what `keep` was given, or None.

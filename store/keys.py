@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, delete, func, select, text
 
 from store import envelope, tables
 from store.database import Prepared, insert_absent, portions
@@ -170,6 +170,15 @@ class Keys:
             raise InputError("this secret cannot be rotated", code="not_rotatable")
         self.secret(name, made[-1][0] + 1)
         return made[-1][0] + 1
+
+    def renew(self, name: str) -> None:
+        """Make the next generation of a secret and forget every older one; nothing without one."""
+        made, s = self.generations(name), tables.secrets
+        if made:
+            newest = self.rotate(name)
+            with self._database.write() as connection:
+                older = (s.c.name == name, s.c.generation < newest)
+                connection.execute(delete(s).where(*older))
 
     def tag(self, mpxn: Mpxn, connection: Session | None = None) -> bytes:
         """Return the name under which the catalogue knows ``mpxn``; see `Tags.of`."""

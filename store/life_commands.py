@@ -139,21 +139,30 @@ def restore(
         Path | None, typer.Argument(help="A backup; left out: the database is restored already.")
     ] = None,
     restated: Annotated[
-        bool, typer.Option("--restated", help="What the journal has not is stated again by hand.")
+        bool,
+        typer.Option(
+            "--restated", help="Move-ins at unknown meter points are stated again by hand."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup in place; do again what was erased, withdrawn and ended since it was made."""
+    """Put a backup in place; do again what was erased, withdrawn and ended since it was made.
+
+    What is past its time goes again, too.
+    """
     settings = Settings.from_environment()
     if folder is not None:
         put_back(folder, settings.database_url, Path(settings.objects))
     with open_store(settings) as store:
         done = Restoring(store).run(restated=restated)
+        rules = retention_rules.load(settings.policies)
+        gone = Retention(store.database, store.log, store.clock, rules).enforce()
     said = {"entries": done.entries, "done": dict(done.done), "commits": done.commits,
-            "restate": dict(done.restate)}  # fmt: skip
+            "restate": dict(done.restate), "files": gone.files}  # fmt: skip
     lines = [f"{done.entries:,} log entries since the backup"]
     lines += [f"{count:>10,}  {action}, done again" for action, count in done.done.items()]
-    lines += [f"{count:>10,}  {action}: state them again" for action, count in done.restate.items()]
+    lines += [f"{count:>10,}  {action}: say again" for action, count in done.restate.items()]
+    lines += [f"{gone.files:>10,}  files of months that are past went"] if gone.files else []
     lines += (
         [f"{done.commits:>10,}  commits lost: take their files in again"] if done.commits else []
     )

@@ -157,16 +157,19 @@ class Occupants:
     def bury(self, connection: Connection, tag: bytes, start: int, at: float) -> bytes | None:
         """State a tombstone of a customer whom this database does not know; returns its entry.
 
-        None where somebody's tenancy begins there: see `erase`.
+        None where somebody's tenancy begins there: see `erase`. Where it is the first of its meter
+        point there is one before it too, so that no half-hour is nobody's.
         """
         t = tables.tenancies
-        here = select(t.c.start).where(t.c.tag == tag, t.c.start == start)
-        if connection.execute(here).first() is not None:
+        known = set(connection.execute(select(t.c.start).where(t.c.tag == tag)).scalars())
+        if start in known:
             return None
-        detail = {"basis": "restore", "facts": [self._tenancies.mark(tag, start, None)]}
+        starts = [start] if known or start == 0 else [0, start]
+        facts = [self._tenancies.mark(tag, one, None) for one in starts]
+        detail = {"basis": "restore", "facts": facts}
         [leaf] = self._log.append(connection, Entry(Kind.ERASE, "keys erase", detail=detail))
-        row = {"tag": tag, "start": start, "erased": at, "moved": _move(connection)}
-        connection.execute(insert(t), row | {"entry": leaf})
+        same = {"tag": tag, "erased": at, "moved": _move(connection), "entry": leaf}
+        connection.execute(insert(t), [same | {"start": one} for one in starts])
         return leaf
 
     def adopt(self, connection: Connection) -> None:

@@ -20,6 +20,7 @@ from store.policy import Policy
 
 if TYPE_CHECKING:
     from store.database import Database, Session
+    from store.journal import Journal
 
 
 AGE = "age"  # the kind of key that exports are sealed to; it proves nobody
@@ -36,8 +37,12 @@ class Client:
 class Parties:
     """States parties and finds them again; one that no leaf states is nobody."""
 
-    def __init__(self, database: Database, log: Log, marks: Marks, policy: Policy) -> None:
+    def __init__(
+        self, database: Database, log: Log, marks: Marks, policy: Policy,
+        journal: Journal | None = None,
+    ) -> None:  # fmt: skip
         self._database, self._log, self._marks, self._policy = database, log, marks, policy
+        self._journal = journal
 
     def add(
         self, name: str, roles: Sequence[str], jwk: Mapping[str, Any], age: str | None = None
@@ -83,6 +88,8 @@ class Parties:
         """
         key = _row(code, _jwk(age))
         detail = {"age": age, "facts": [self._mark(key)]}
+        if self._journal is not None:
+            self._journal.ready()
         with self._database.write() as connection:
             k = tables.client_keys.c
             here = select(k.kid).where(k.party == code, k.kid == key["kid"])
@@ -91,6 +98,20 @@ class Parties:
             stated = Entry(Kind.FACT, "party key", code, detail=detail)
             [leaf] = self._log.append(connection, stated)
             connection.execute(insert(tables.client_keys), key | {"entry": leaf})
+            if self._journal is not None:  # the one before it may be in strange hands
+                self._journal.keep(leaf, {"party": code, "age": age})
+
+    def add_age_again(self, code: str, age: str) -> int:
+        """Do as `add_age`; 0 where the party is forgotten or has the key already."""
+        k, t = tables.client_keys.c, tables.parties.c
+        kid = _row(code, _jwk(age))["kid"]
+        with self._database.read() as connection:
+            party = connection.execute(select(t.code).where(t.code == code)).scalar()
+            here = select(k.kid).where(k.party == code, k.kid == kid)
+            if party is None or connection.execute(here).scalar() is not None:
+                return 0
+        self.add_age(code, age)
+        return 1
 
     def recipient(self, connection: Session, code: str) -> str | None:
         """Return the recipient that was stated last for a party, or None.

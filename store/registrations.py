@@ -2,14 +2,15 @@
 
 change of supplier   the new one's first half-hour ends the old one's registration, even where
                      that had a later end; and a registration never reaches into one that is
-                     known to begin later. ``beside`` leaves the others as they are
+                     known to begin later. ``beside`` leaves the others as they are. What ends
+                 sooner has a leaf of its own, ``registration end``, and goes into the journal
 stated again         adds nothing; with an earlier end, it ends there. An end is never moved
                      back: what was cut is lengthened by a registration of its own
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from store.database import Database, Session
+    from store.journal import Journal
     from store.keys import Keys
 
 _ASKED = 500  # meter points asked for in one statement
@@ -71,6 +73,11 @@ class _Row:
         """Return the mark of the row as it was found."""
         return self._mark(marks, self.was)
 
+    def told(self, first: bytes) -> dict[str, Any]:
+        """Return what the journal keeps of it; ``first`` is its meter point's first tag."""
+        return {"tag": first.hex(), "party": self.party, "role": self.role,
+                "premises": self.premises, "start": self.start, "end": self.end}  # fmt: skip
+
     def _mark(self, marks: Marks, end: int | None) -> str:
         values = (self.tag, self.party, self.role, self.premises, self.start, end)
         return marks.of("registration", values)
@@ -91,10 +98,11 @@ class Registrations:
     """States registrations and finds them again."""
 
     def __init__(
-        self, database: Database, keys: Keys, log: Log, marks: Marks, policy: Policy
-    ) -> None:
+        self, database: Database, keys: Keys, log: Log, marks: Marks, policy: Policy,
+        journal: Journal | None = None,
+    ) -> None:  # fmt: skip
         self._database, self._keys, self._log = database, keys, log
-        self._marks, self._policy = marks, policy
+        self._marks, self._policy, self._journal = marks, policy, journal
 
     def add(
         self, supplies: Iterable[Supply], *, beside: bool = False, bad: Bad | None = None
@@ -115,13 +123,41 @@ class Registrations:
             TamperedError: One that is there was written by hand.
         """
         changed = 0
+        if self._journal is not None:
+            self._journal.ready()
         for some in portions(supplies, MOST_ROWS // 2):
             with self._database.write() as connection:
                 head = tables.head.c  # two statements about one meter point come one after another
                 connection.execute(select(head.one).with_for_update())
                 tagged = [(self._keys.tag(one.mpxn, connection), one) for one in some]
-                changed += self._state(connection, tagged, beside, bad)
+                rows = self._laid(connection, tagged, beside, bad)
+                mpxns = {tag: one.mpxn for tag, one in tagged}
+                self._state(connection, rows, lambda tag: self._keys.tags.first(mpxns[tag]))  # noqa: B023
+                changed += len(rows)
         return changed
+
+    def end_again(self, connection: Connection, told: Mapping[str, Any]) -> int:
+        """End a registration that a restored database knows otherwise; returns 1 where it did not.
+
+        One that the database has forgotten stands again as it stood when it had ended.
+
+        Args:
+            connection: The transaction.
+            told: What the journal says of it.
+        """
+        first = bytes.fromhex(told["tag"])
+        tag, end = self._keys.tags.now(first), told["end"]
+        there = self._known(connection, [tag]).get((tag, told["role"]), [])
+        mine = (told["party"], told["start"])
+        row = next((one for one in there if (one.party, one.start) == mine), None)
+        if row is None:
+            row = _Row(tag, told["party"], told["role"], told["premises"], told["start"], end,
+                       fresh=True)  # fmt: skip
+        elif _end(row) <= end:
+            return 0
+        row.end = end
+        self._state(connection, [row], lambda _: first, "registration end")
+        return 1
 
     def of(self, connection: Session, tag: bytes, party: str) -> list[Registration]:
         """Return the registrations of a party at a meter point. Raises TamperedError."""
@@ -145,13 +181,14 @@ class Registrations:
         window = Window(start, FOREVER if end is None else end)
         return Registration(role, premises, window, entry)
 
-    def _state(
+    def _laid(
         self,
         connection: Connection,
         tagged: Sequence[tuple[bytes, Supply]],
         beside: bool,
         bad: Bad | None,
-    ) -> int:
+    ) -> list[_Row]:
+        """Return the rows that the statements make or end."""
         known = self._known(connection, {tag for tag, _ in tagged})
         touched: dict[int, _Row] = {}
         for tag, supply in tagged:
@@ -164,16 +201,32 @@ class Registrations:
                 if bad is None:
                     raise
                 bad(supply.line, error.code)
-        rows = [row for row in touched.values() if row.fresh or row.end != row.was]
-        for some in portions(rows, TOGETHER):
-            detail = {"facts": [row.mark(self._marks) for row in some]}
-            ended = [row.mark_before(self._marks) for row in some if not row.fresh]
-            if ended:
-                detail["ended"] = ended
-            entry = Entry(Kind.FACT, "registration add", detail=detail)
-            [leaf] = self._log.append(connection, entry)
-            _write(connection, some, leaf)
-        return len(rows)
+        return [row for row in touched.values() if row.fresh or row.end != row.was]
+
+    def _state(
+        self,
+        connection: Connection,
+        rows: Sequence[_Row],
+        first: Callable[[bytes], bytes],
+        fresh: str = "registration add",
+    ) -> None:
+        """State rows: those that ended, and apart from them those that are new, as ``fresh``."""
+        kept: dict[bytes, Mapping[str, Any]] = {}
+        for action, those in (
+            (fresh, [row for row in rows if row.fresh]),
+            ("registration end", [row for row in rows if not row.fresh]),
+        ):
+            for some in portions(those, TOGETHER):
+                detail = {"facts": [row.mark(self._marks) for row in some]}
+                ended = [row.mark_before(self._marks) for row in some if not row.fresh]
+                if ended:
+                    detail["ended"] = ended
+                [leaf] = self._log.append(connection, Entry(Kind.FACT, action, detail=detail))
+                _write(connection, some, leaf)
+                if action == "registration end":
+                    kept[leaf] = {"registrations": [row.told(first(row.tag)) for row in some]}
+        if self._journal is not None and kept:
+            self._journal.keep_all(kept)
 
     def _placed(self, there: list[_Row], tag: bytes, supply: Supply, beside: bool) -> list[_Row]:
         """Lay one statement over what is known of its place; return the rows that it touches."""

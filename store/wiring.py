@@ -342,8 +342,9 @@ def open_store(
             journal = Journal(kept, keys, identity)
             facts = Facts(database, keys, tenancies, log, clock, policy, bound, rules, journal)
             writes = WriteStore(
-                database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity
-            )
+                database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity,
+                journal,
+            )  # fmt: skip
             reads = ReadStore(database, catalogue, kept, tenancies, log, identity)
             moving = Moving(database, catalogue, facts, reads, writes, log)
             places, url = Places(database, clock, index=LogIndex()), settings.public_url

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from store.census import Census
     from store.database import Database
+    from store.journal import Journal
     from store.keys import Keys
     from store.ports import Clock, Objects
     from store.tenancies import Tenancies
@@ -93,10 +94,11 @@ class WriteStore:
         log: Log,
         clock: Clock,
         store: bytes,
+        journal: Journal,
     ) -> None:
         self._database, self._catalogue, self._objects = database, catalogue, objects
         self._keys, self._tenancies, self._quarantine = keys, tenancies, quarantine
-        self._log, self._clock, self._store = log, clock, store
+        self._log, self._clock, self._store, self._journal = log, clock, store, journal
 
     def seen(self, digest: bytes, profile: str) -> int | None:
         """Return the commit that took these bytes with this profile, or None.
@@ -141,12 +143,29 @@ class WriteStore:
 
     def revert(self, number: int) -> int:
         """Leave a commit out of every later answer; deletes nothing. Returns the new commit."""
+        self._journal.ready()
         with self._database.write() as connection:
             by = self._catalogue.next_commit(connection)
             entry = Entry(Kind.REVERT, "ingest revert", detail={"commit": number, "by": by})
             [leaf] = self._log.append(connection, entry)
             self._catalogue.revert(connection, number, by, leaf)
+            self._journal.keep(leaf, {"commit": _entry_of(connection, number).hex()})
         return by
+
+    def revert_again(self, entry: bytes) -> int:
+        """Leave out the commit of a log entry, which a restored database has forgotten it was.
+
+        Returns:
+            1; 0 where the commit itself is forgotten, or is left out.
+        """
+        c, r = tables.commits.c, tables.reverts.c
+        due = select(c.number).where(c.entry == entry, c.number.not_in(select(r.commit)))
+        with self._database.read() as connection:
+            number = connection.execute(due).scalar()
+        if number is None:
+            return 0
+        self.revert(number)
+        return 1
 
     # ---- steps -------------------------------------------------------------------------------
 
@@ -282,6 +301,11 @@ _SEEN = Prepared(
         _l.commit.not_in(_reverted),
     )
 )
+
+
+def _entry_of(connection: Connection, number: int) -> bytes:
+    c = tables.commits.c
+    return bytes(connection.execute(select(c.entry).where(c.number == number)).scalar_one())
 
 
 def _forget_reverted(connection: Connection, digests: Sequence[bytes]) -> None:

@@ -20,7 +20,6 @@ from store.backup import back_up, put_back
 from store.errors import InputError, KekError, LogError, ObjectError, RefusedError, TamperedError
 from store.facts import Supply
 from store.local import SystemClock
-from store.reads import Window
 from store.restoring import Restored, Restoring
 from store.wiring import Settings
 from tests.store.test_checking import findings
@@ -153,24 +152,6 @@ def test_a_journal_that_was_changed_or_swapped_is_an_alarm(
     two.write_bytes(body)
     with opened(folder_settings, clock) as world, pytest.raises(TamperedError):
         Restoring(world.store).run()
-
-
-def test_what_may_have_ended_something_and_is_not_in_the_journal_is_asked_for(
-    backed: Path, folder_settings: Settings, clock: FakeClock
-) -> None:
-    with opened(folder_settings, clock) as world:
-        other = world.party("other supplier", "IS")
-        world.store.facts.add_registrations(
-            [Supply(HOME, other, "IS", "domestic", Window(DAY * 48, 1 << 40))]
-        )
-    lose(folder_settings)
-    put_back(backed, folder_settings.database_url, Path(folder_settings.objects))
-    with opened(folder_settings, clock) as world:
-        with pytest.raises(InputError) as asked:
-            Restoring(world.store).run()
-        assert asked.value.code == "restate"
-        assert Restoring(world.store).run(restated=True).restate == {"registration add": 1}
-        world.store.sequencer.check()
 
 
 def test_a_backup_of_a_lost_store_is_put_back_whole(
