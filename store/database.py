@@ -5,17 +5,19 @@ alone: on SQLite they skip SQLAlchemy's connection (measured: 0.2 ms of an answe
 
 A reader sees one moment. A writer is alone on SQLite from its first word (BEGIN IMMEDIATE), and
 locks the head row on PostgreSQL where it must be. Durable means committed: SQLite runs in WAL mode
-with synchronous=FULL.
+with synchronous=FULL, but for an answer's leaf: its commit and its sync are done apart.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,12 +29,12 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from store.committer import Committer
+from store.aio import Threaded, native
 from store.errors import CatalogueError
+from store.syncing import Behind, Syncs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from sqlalchemy import ClauseElement, Table
     from sqlalchemy.engine import Dialect
@@ -165,7 +167,9 @@ class Database:
             self._writer = engine
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
         self._spare: list[sqlite3.Connection] = []
-        self._committer = Committer()
+        self._swift: list[Hot] = []  # whose commits are synced behind; they read too, of warm pages
+        self._syncs: Syncs | None = None
+        self._opening = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sql")
         driver: Any = self._writer.dialect.dbapi
         self._driver_error: type[Exception] = driver.Error
@@ -184,6 +188,7 @@ class Database:
             CatalogueError: Locked for longer than PATIENCE, full, or gone. Nothing was committed,
                 unless the commit itself failed: then its acknowledgement may be what was lost.
         """
+        self._intact()
         with self._translated(), self._writer.connect() as connection:
             connection.execution_options(immediate=True)
             with connection.begin():
@@ -196,9 +201,14 @@ class Database:
             with self.read() as connection:
                 yield connection
             return
-        with self._bare() as bare:
-            bare.execute("BEGIN")
-            yield Hot(bare, self._reader.dialect)
+        with self._translated():
+            swift, _ = self._behind()
+            try:
+                swift.connection.execute("BEGIN")
+                yield swift
+            finally:
+                swift.connection.rollback()
+                self._swift.append(swift)
 
     @contextmanager
     def hot_write(self) -> Iterator[Session]:
@@ -207,50 +217,69 @@ class Database:
             with self.write() as connection:
                 yield connection
             return
+        self._intact()
         with self._bare() as bare:
             _begin_immediate(bare.execute, PATIENCE)
             yield Hot(bare, self._writer.dialect)
             bare.commit()
 
-    def hot_write_behind(
-        self, work: Callable[[Session], Result], then: Callable[[], None]
-    ) -> Future[Result]:
-        """Run ``work`` in a transaction whose commit goes on while the caller does. SQLite only.
+    def hot_write_behind(self, work: Callable[[Session], Result]) -> Behind[Result]:
+        """Run ``work`` in a transaction that is synced while the caller goes on. SQLite only.
 
-        The statements run here and now: they take less than waking a thread. What takes its time is
-        the disk, and a thread that syncs holds no Python (measured: 0.15 ms of an answer on an idle
-        disk, 2 ms on one that others write to).
+        Its statements and its commit run here and now: they take less than waking a thread. What
+        takes its time is the disk (measured: 0.15 ms of an answer on an idle one, 2 ms on one that
+        others write to). What is committed may be seen before it is synced; whoever builds on it
+        with a transaction of their own syncs the same file, and so this too.
 
         Args:
             work: Runs `Prepared` statements.
-            then: Called on another thread once the transaction is over, whichever way, and before
-                the future tells of it; not called where this method raises.
-
-        Returns:
-            What ``work`` returned, once it is durable; or CatalogueError, see `write`.
 
         Raises:
             BusyError: Somebody else writes.
-            CatalogueError: A statement failed; nothing was written.
+            CatalogueError: A statement or the commit failed, and nothing was written; or the disk
+                lost something before.
         """
         with self._translated():
-            bare = self._take()
+            swift, syncs = self._behind()
             try:
-                _begin_immediate(bare.execute, None)
-                result = work(Hot(bare, self._writer.dialect))
+                _begin_immediate(swift.connection.execute, None)
+                result = work(swift)
+                swift.connection.execute("COMMIT")  # fails where nothing is open, unlike `commit`
             except BaseException:
-                self._give_back(bare)
+                swift.connection.rollback()
                 raise
-        return self._committer.finish(lambda: self._commit(bare, result, then))
+            finally:
+                self._swift.append(swift)
+        return Behind(result, syncs.ask(), self._threads)
 
-    def _commit(self, bare: sqlite3.Connection, result: Result, then: Callable[[], None]) -> Result:
-        try:
-            with self._translated():
-                bare.execute("COMMIT")  # unlike `commit()` it fails where nothing is open any more
-        finally:
-            self._give_back(bare)
-            then()
-        return result
+    def _behind(self) -> tuple[Hot, Syncs]:
+        """Return a connection that does not sync what it commits, and what does."""
+        syncs = self._syncs
+        if syncs is not None:
+            syncs.check()
+            with suppress(IndexError):
+                return self._swift.pop(), syncs
+        bare = self._open()
+        # Its commits leave copying the log into the database to others', which nobody waits for.
+        for pragma in ("synchronous=NORMAL", "wal_autocheckpoint=0"):
+            bare.execute(f"PRAGMA {pragma}")
+        return Hot(bare, self._writer.dialect), self._syncs_of(bare)
+
+    def _syncs_of(self, bare: sqlite3.Connection) -> Syncs:
+        """Return the syncs of the write-ahead log, which stays while a connection is open."""
+        with self._opening:
+            if self._syncs is None:
+                bare.execute("SELECT 1 FROM sqlite_master LIMIT 1")  # opens the log, if nobody had
+                _, _, path = bare.execute("PRAGMA database_list").fetchone()  # the first is `main`
+                # No lock of SQLite's is on this file: to close it lets none go.
+                descriptor = os.open(f"{path}-wal", os.O_RDWR)
+                self._syncs = Syncs(descriptor, native() or Threaded())
+            return self._syncs
+
+    def _intact(self) -> None:
+        """Raise CatalogueError where the disk lost something that was committed."""
+        if self._syncs is not None:
+            self._syncs.check()
 
     @contextmanager
     def _bare(self) -> Iterator[sqlite3.Connection]:
@@ -337,11 +366,15 @@ class Database:
     def close(self) -> None:
         """Let every connection go, once what goes on is done."""
         self._threads.shutdown()
-        self._committer.close()
+        if self._syncs is not None:
+            self._syncs.close()
+            self._syncs = None
         self._reader.dispose()
         self._writer.dispose()
         while self._spare:
             self._spare.pop().close()
+        while self._swift:
+            self._swift.pop().connection.close()
 
 
 def _limit_waiting(engine: Engine) -> None:

@@ -33,6 +33,7 @@ from sqlalchemy import bindparam, insert
 from store import tables
 from store.database import BusyError, Prepared
 from store.errors import CatalogueError, InputError, MeterkeepError
+from store.syncing import Behind
 
 if TYPE_CHECKING:
     from store.database import Database, Session
@@ -158,22 +159,27 @@ class Leaf:
         identity: Its entry id, which nobody may be told yet.
     """
 
-    def __init__(self, identity: EntryId, committed: Future[bool]) -> None:
+    def __init__(self, identity: EntryId, committed: Future[bool] | Behind[bool]) -> None:
         self.identity, self._committed = identity, committed
 
     @property
     def stands(self) -> bool:
         """Whether it is durable and says what it was to say, not that its proof was used before."""
-        committed = self._committed
-        return committed.done() and committed.exception() is None and committed.result()
+        with suppress(Exception):
+            return self._committed.done() and self._committed.result()
+        return False
 
     async def durable(self) -> EntryId:
         """Return the entry id once the leaf is durable; raises as `Log.write` does."""
-        if not self._committed.done():
+        committed = self._committed
+        if not committed.done():
             with suppress(Exception):  # told below
-                await asyncio.wrap_future(self._committed)
+                if isinstance(committed, Behind):
+                    await committed.settled()
+                else:
+                    await asyncio.wrap_future(committed)
         try:
-            fresh = self._committed.result()
+            fresh = committed.result()
         except MeterkeepError:
             raise
         except Exception as error:
@@ -259,10 +265,9 @@ class Log:
             try:
                 return self._alone(entry, also, look)
             except BusyError:
-                self._turn.release()  # another process writes: wait for it beside the event loop
-            except BaseException:
+                pass  # another process writes: wait for it beside the event loop
+            finally:
                 self._turn.release()
-                raise
         future: Future[bool] = Future()
         future.set_running_or_notify_cancel()  # who gives up waiting stops nothing
         return Leaf(self._submit(entry, also, lambda result: _settle(future, result)), future)
@@ -325,7 +330,7 @@ class Log:
         also: Callable[[Session], bool] | None,
         look: Callable[[Session], None] | None,
     ) -> Leaf:
-        """Write one leaf here, and let it be committed beside the event loop.
+        """Write one leaf here, and let it be synced beside the event loop.
 
         Raises BusyError where it would have to wait for another writer.
         """
@@ -340,19 +345,12 @@ class Log:
                 look(connection)
             return fresh
 
-        def over() -> None:
-            self._turn.release()
-            self._tell(len(group))
-
         try:
-            committed = self._database.hot_write_behind(put, over)
+            committed = self._database.hot_write_behind(put)
         except BaseException:
             self._put_back(taken)
             raise
-        if taken:
-            committed.add_done_callback(
-                lambda done: None if done.exception() is None else self._put_back(taken)
-            )
+        self._tell(len(group))
         return Leaf(identity, committed)
 
     def _take_along(self) -> list[_Waiting]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 
 from service.app import create_app
 from store import envelope, readstore
-from store.committer import Committer
 from store.errors import CatalogueError
 from store.log import _refusal
 
@@ -24,33 +22,35 @@ ENERGY = b"54321"
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]
 
 
-class Disk(Committer):
+class Disk:
     """A disk that can be held still, and then fail as a full one does."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.turns = threading.Event()
         self.fault: Exception | None = None
 
-    def finish(self, work: Callable[[], Any]) -> Future[Any]:
-        def late() -> Any:
-            self.turns.wait(20)
-            result = work()
-            if self.fault is not None:
-                raise self.fault
-            return result
+    def __call__(self, descriptor: int) -> Disk:
+        del descriptor
+        return self
 
-        return super().finish(late)
+    def over(self) -> bool:
+        if self.turns.is_set() and self.fault is not None:
+            raise OSError(28, str(self.fault))
+        return self.turns.is_set()
+
+    def wait(self) -> None:
+        self.turns.wait(20)
 
 
 @pytest.fixture
 def disk(world: Any) -> Iterator[Disk]:
     """The disk under the log of `world`, which stands still until a test lets it turn.
 
-    A leaf is committed beside the event loop where nobody else writes just then, else in a group.
+    A leaf is synced beside the event loop where nobody else writes just then, else in a group.
     """
     held, database, log = Disk(), world.store.database, world.store.log
-    free, database._committer = database._committer, held
+    with database.hot_read():
+        free, database._syncs._begin = database._syncs._begin, held
     settled = log._settled
 
     def late(group: Any) -> Any:
@@ -61,8 +61,7 @@ def disk(world: Any) -> Iterator[Disk]:
     log._settled = late
     yield held
     held.turns.set()
-    held.close()
-    database._committer, log._settled = free, settled
+    database._syncs._begin, database._syncs._fault, log._settled = free, None, settled
 
 
 @pytest.fixture
