@@ -134,17 +134,17 @@ def log_index(
         raise typer.Exit(status)
 
 
-def _verifiers(store: Store, given: list[str] | None) -> Callable[[int], Verifier]:
-    """Return what gives the key of a year's log."""
+def _verifiers(store: Store, given: list[str] | None) -> Callable[[int], list[Verifier]]:
+    """Return what gives the keys of a year's log."""
     if given is None:
         keys = [Verifier.parse(one) for one in store.tree.vkeys()]
     else:
         keys = verifier_keys(given)
     trust = Trust(keys)
 
-    def of(shard: int) -> Verifier:
+    def of(shard: int) -> list[Verifier]:
         found = trust.of(origin_of(store.settings.public_url, shard))
-        if found is None:
+        if not found:
             raise ProofError("no key is known for this log", code=NO_KEY)
         return found
 

@@ -18,9 +18,10 @@ from store.database import MOST_ROWS, Prepared, portions
 from store.errors import ProofError, TamperedError
 from store.log import Entry, Kind
 from store.log_index import LogIndex
+from store.log_keys import LogKeys
 from store.merkle import EMPTY_ROOT
-from store.notes import Checkpoint, Signer, open_note
-from store.sequencer import SECRET, origin_of, year_of
+from store.notes import Checkpoint, open_note
+from store.sequencer import origin_of, year_of
 from store.shelf import Shelf
 from store.tiles import TILE_WIDTH, Tile, decode_bundle, width_at
 
@@ -70,7 +71,8 @@ def _size(store: Store, shelf: Shelf, shard: int) -> int:
         return 0
     origin = origin_of(store.settings.public_url, shard)
     try:
-        signed = open_note(note, [Signer(origin, store.keys.secret(SECRET)).verifier])
+        signers = LogKeys.of(store.keys, store.clock).every(origin)
+        signed = open_note(note, [one.verifier for one in signers])
         return Checkpoint.parse(signed.text).size
     except ProofError:
         raise TamperedError("checkpoint", "the log's checkpoint is not signed by it") from None

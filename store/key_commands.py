@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from store import retention_rules
+from store import log_keys, retention_rules
 from store.asked import meter_points, moment, say
 from store.errors import InputError
 from store.keys import Held
@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for prog
 MpxnFile = Annotated[
     Path | None, typer.Option("--mpxn-file", help="Meter points, one to a line.", dir_okay=False)
 ]
-ROTATED = ("kek", "bucket", "dek", "lookup", "token-signing")
+ROTATED = ("kek", "bucket", "dek", "lookup", "token-signing", log_keys.SECRET)
 _DAY = 86_400.0  # seconds
 _TOLD = 10  # log entries shown to people
 keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
@@ -128,16 +128,17 @@ def _lookup(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) 
     return {"generation": done.generation, "facts": done.rows}
 
 
-def _signing(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
-    name = "token-signing"
+def _signing(name: str, store: Store) -> dict[str, int]:
     store.keys.secret(name)
     # Its leaf first: a rotation that nobody can read of never happened.
     store.log.write(Entry(Kind.OPERATE, "keys rotate", detail={"name": name}))
     return {"generation": store.keys.rotate(name)}
 
 
-_ROTATE = {
-    "kek": _kek, "bucket": _buckets, "dek": _deks, "lookup": _lookup, "token-signing": _signing,
+_ROTATE: dict[str, Callable[..., dict[str, int]]] = {
+    "kek": _kek, "bucket": _buckets, "dek": _deks, "lookup": _lookup,
+    "token-signing": lambda store, *_: _signing("token-signing", store),
+    log_keys.SECRET: lambda store, *_: _signing(log_keys.SECRET, store),
 }  # fmt: skip
 
 

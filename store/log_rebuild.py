@@ -120,13 +120,13 @@ class Rebuild:
     Args:
         database: Where the index and the details are.
         objects: Where the tiles are.
-        verifier: Returns the key of a shard's log.
+        verifiers: Returns the keys of a shard's log.
     """
 
     def __init__(
-        self, database: Database, objects: Objects, verifier: Callable[[int], Verifier]
+        self, database: Database, objects: Objects, verifiers: Callable[[int], Sequence[Verifier]]
     ) -> None:
-        self._database, self._objects, self._verifier = database, objects, verifier
+        self._database, self._objects, self._verifiers = database, objects, verifiers
 
     def shards(self) -> list[int]:
         """Return the years of which the database knows a tree, or has index rows."""
@@ -164,7 +164,7 @@ class Rebuild:
     def _walk(self, shard: int, start: int, end: int, progress: Progress, *, mend: bool) -> Report:
         report = Report(shard, start, min(start, end))
         try:
-            proved = Proved(Shelf(self._objects, shard), self._verifier(shard))
+            proved = Proved(Shelf(self._objects, shard), self._verifiers(shard))
         except (ObjectError, ProofError) as error:
             report.unknown = str(error)
             return report
@@ -260,11 +260,11 @@ class Proved:
         ProofError: It is not signed by the log's key.
     """
 
-    def __init__(self, shelf: Shelf, verifier: Verifier) -> None:
+    def __init__(self, shelf: Shelf, verifiers: Sequence[Verifier]) -> None:
         note = shelf.checkpoint()
         if note is None:
             raise ObjectError("this year's log has no checkpoint")
-        checkpoint = Checkpoint.parse(open_note(note, [verifier]).text)
+        checkpoint = Checkpoint.parse(open_note(note, verifiers).text)
         self.size, self.root = checkpoint.size, checkpoint.root
         self._shelf, self._above = shelf, Hashes(checkpoint.size, shelf.tile)
 

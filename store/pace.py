@@ -49,9 +49,10 @@ class Pace:
         *,
         every: float = EVERY,
         most_wait: float = MOST_WAIT,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self._sequencer, self._database, self._log, self._clock = sequencer, database, log, clock
-        self._every, self._most_wait = every, most_wait
+        self._every, self._most_wait, self._renew = every, most_wait, renew
         self._failed: Callable[[BaseException], None] = lambda _: None
         self._stop, self._due = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -97,6 +98,7 @@ class Pace:
                 self.until, self._refused = began + self._most_wait, None
             else:
                 self._watch(began)
+            self._renew()
         except LogError as error:
             self.until, self._refused = began, error
             self._failed(error)

@@ -36,12 +36,13 @@ from store.errors import (
     TamperedError,
 )
 from store.log import Entry, Kind
+from store.log_keys import LogKeys, signers_of
 from store.merkle import consistency_proof, leaf_hash
-from store.notes import Checkpoint, Signer, open_note, sign_note
+from store.notes import Checkpoint, open_note, sign_note
 from store.places import Lease, Standing
 from store.shelf import Shelf
 from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Hashes, Tile, due, encode_bundle
-from store.verdicts import follows
+from store.verdicts import follows, names_key
 
 if TYPE_CHECKING:
     from store.log import Log
@@ -55,7 +56,6 @@ FEW_ROWS = 100  # leaves numbered in one transaction: 2 ms that an answer may wa
 CROWD = 1_000  # leaves after which there is a crowd, and transactions are of MOST_ROWS
 BREATH = 0.001  # seconds between two: whoever waits for SQLite's one writer looks every half
 MOST_LEAVES = 8_192  # of one checkpoint: some 3 MB in memory
-SECRET = "log-signing"  # noqa: S105 - the name of a secret
 _ROLLED_BACK = (
     "the database is older than the log's checkpoint: it was brought back from a backup, and would "
     "undo withdrawals and erasures made since; bring back its newest state, and serve then"
@@ -105,7 +105,7 @@ class Sequencer:
         places: The log's tables.
         objects: Where tiles go.
         log: Writes the leaf that joins two years.
-        seed: Returns the log's signing key.
+        keys: Sign the checkpoints.
         clock: Says which year it is.
         url: The service's public URL, of which a new tree's name is made.
         witnesses: Who must cosign; None for nobody.
@@ -116,14 +116,14 @@ class Sequencer:
         places: Places,
         objects: Objects,
         log: Log,
-        seed: Callable[[], bytes],
+        keys: LogKeys,
         clock: Clock,
         url: str,
         *,
         witnesses: Witnesses | None = None,
     ) -> None:
         self._places, self._objects = places, objects
-        self._log, self._seed, self._clock, self._url = log, seed, clock, url
+        self._log, self._keys, self._clock, self._url = log, keys, clock, url
         self._witnesses = witnesses
         self._holder = os.urandom(8).hex()
         self._state: _State | None = None
@@ -183,6 +183,7 @@ class Sequencer:
                 return False
             self._state = self._load(lease)
         state = self._state
+        self._name_key(state)
         self._publish(state)  # what an earlier pass numbered
         year = year_of(self._clock.now())
         if year > state.shard:
@@ -201,6 +202,17 @@ class Sequencer:
         most = LOOKED if self._objects.is_local else 1
         self._scrub.some(state.shelf, state.shard, state.edge, most)
         self._looked = now
+
+    def _name_key(self, state: _State) -> None:
+        """State a key that has not signed this log yet, before it does: the older ones sign that.
+
+        Stated twice where a crash comes between; a year's first checkpoint follows one that had it.
+        """
+        newest = self._keys.newest(state.origin)
+        if state.note is not None and not signers_of(state.note, [newest]):
+            with self._places.held(state.lease) as connection:
+                entry = Entry(Kind.KEY, names_key(newest.verifier.public))
+                self._log.append(connection, entry)
 
     def _number(self, state: _State) -> bool:
         """Number what waits, so much as one checkpoint takes; returns whether more may wait."""
@@ -248,7 +260,7 @@ class Sequencer:
 
     def _signed(self, state: _State, edge: Edge, files: dict[Tile, bytes]) -> bytes:
         text = Checkpoint(state.origin, edge.size, edge.root()).text()
-        note = sign_note(text, [self._signer(state.origin)])
+        note = sign_note(text, self._keys.signing(state.origin, state.note))
         if self._witnesses is None:
             return note
         kept = Hashes(edge.size, lambda tile: files.get(tile) or state.shelf.tile(tile))
@@ -335,7 +347,8 @@ class Sequencer:
                 raise ObjectError("the log's checkpoint is not there: bring its storage back")
             return 0, Edge().root()
         try:
-            signed = open_note(note, [self._signer(standing.origin).verifier])
+            keys = [one.verifier for one in self._keys.every(standing.origin)]
+            signed = open_note(note, keys)
             found = Checkpoint.parse(signed.text)
         except ProofError:
             raise TamperedError("checkpoint", "the log's checkpoint is not signed by it") from None
@@ -364,6 +377,3 @@ class Sequencer:
             row = self._places.entry(connection, entry)
             self._places.place(connection, year, 0, [row])
         return _State(before.lease, year, origin, 1, Edge(), None, shelf)
-
-    def _signer(self, origin: str) -> Signer:
-        return Signer(origin, self._seed())

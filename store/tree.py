@@ -8,13 +8,14 @@ that an entry was taken away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from store.errors import InputError, TamperedError
 from store.log import EntryId
+from store.log_keys import LogKeys, signers_of
 from store.merkle import inclusion_proof, leaf_hash
 from store.notes import Checkpoint, Signer, split_note
 from store.places import Standing
@@ -36,12 +37,12 @@ class Tree:
         self,
         places: Places,
         objects: Objects,
-        seed: Callable[[], bytes],
+        keys: LogKeys,
         clock: Clock,
         url: str,
     ) -> None:
         self._places, self._objects = places, objects
-        self._seed, self._clock, self._url = seed, clock, url
+        self._keys, self._clock, self._url = keys, clock, url
         self._promising: Signer | None = None
 
     def shards(self) -> list[Standing]:
@@ -49,10 +50,22 @@ class Tree:
         return self._places.shards()
 
     def vkeys(self) -> list[str]:
-        """Return the verifier key of each year's log, the newest first: one key, a name a year."""
-        origins = [one.origin for one in self.shards()]
-        now = origin_of(self._url, year_of(self._clock.now()))
-        return [Signer(each, self._seed()).verifier.vkey for each in origins or [now]]
+        """Return the verifier keys of each year's log: the newest year first, its newest key first.
+
+        Of a year that is over they are those under its last checkpoint.
+        """
+        trees = self.shards()
+        if not trees:
+            now = origin_of(self._url, year_of(self._clock.now()))
+            return [self._keys.newest(now).verifier.vkey]
+        found = []
+        for tree in trees:
+            signers = self._keys.every(tree.origin)
+            signed = signers_of(Shelf(self._objects, tree.shard).checkpoint(), signers)
+            if tree is trees[0] and signers[0] not in signed:
+                signed = [signers[0], *signed]
+            found += [one.verifier.vkey for one in signed or signers[:1]]
+        return found
 
     def checkpoint(self, shard: int | None = None) -> bytes:
         """Return the signed checkpoint of a year, or of the newest that has one.
@@ -117,8 +130,12 @@ class Tree:
     def promising(self) -> Signer:
         """Return what signs promises; whoever serves asks once beforehand, since the KEK is."""
         if self._promising is None:
-            self._promising = Signer("promise", self._seed())
+            self._promising = self._keys.newest("promise")
         return self._promising
+
+    def renew(self) -> None:
+        """Sign promises by the newest key from now on; asks the database, and maybe the KEK."""
+        self._promising = self._keys.newest("promise")
 
     def promise(self, entry: EntryId) -> str:
         """Return the signed promise that ``entry``, just written, will stand in the tree."""

@@ -13,6 +13,9 @@ from store.walking import Finding, Walked
 
 _YEAR = re.compile(r"(?P<log>.+/)[0-9]{4}", re.ASCII)
 
+_NAMES = "log key "
+_NAMED = re.compile(f"{_NAMES}(?P<public>[0-9a-f]{{64}})", re.ASCII)
+
 NO_KEY = "no_key"
 
 
@@ -36,18 +39,22 @@ class Trust:
     keys: Sequence[Verifier]
     quorum: int = 0
 
-    def of(self, origin: str) -> Verifier | None:
-        """Return the key of the log called ``origin``.
+    def of(self, origin: str) -> list[Verifier]:
+        """Return the keys of the log called ``origin``, each once.
 
-        One log has one key and a name for each year: the key of one year counts for the others.
+        A log has a name for each year: keys that are given for other years count where none is
+        given for this one.
         """
-        for key in self.keys:
-            if key.algorithm is Algorithm.ED25519 and key.name == origin:
-                return key
-        for key in self.keys:
-            if key.algorithm is Algorithm.ED25519 and log_of(key.name) == log_of(origin):
-                return replace(key, name=origin)
-        return None
+        logs = [key for key in self.keys if key.algorithm is Algorithm.ED25519]
+        mine = [key for key in logs if key.name == origin]
+        log = log_of(origin)
+        if not mine and log is not None:
+            mine = [replace(key, name=origin) for key in logs if log_of(key.name) == log]
+        return list(dict.fromkeys(mine))
+
+    def also(self, key: Verifier) -> Trust:
+        """Return the same and one key more."""
+        return replace(self, keys=[*self.keys, key])
 
     @property
     def witnesses(self) -> list[Verifier]:
@@ -100,6 +107,17 @@ def follows(shard: int, size: int, root: bytes) -> str:
     return f"log shard {shard} {size} {root[:16].hex()}"
 
 
+def names_key(public: bytes) -> str:
+    """Return the action of the entry by which a log says which key signs it from now on too."""
+    return f"{_NAMES}{public.hex()}"
+
+
+def named_key(action: str) -> bytes | None:
+    """Return the public key that an entry's action names; None where it names none."""
+    match = _NAMED.fullmatch(action)
+    return None if match is None else bytes.fromhex(match["public"])
+
+
 def opened(note: bytes, trust: Trust) -> tuple[Checkpoint, list[str]]:
     """Return the checkpoint of a note that its log signed, and the names of trusted cosigners.
 
@@ -108,12 +126,12 @@ def opened(note: bytes, trust: Trust) -> tuple[Checkpoint, list[str]]:
             a signature does not hold.
     """
     claimed = Checkpoint.parse(split_note(note)[0])
-    key = trust.of(claimed.origin)
-    if key is None:
+    keys = trust.of(claimed.origin)
+    if not keys:
         raise ProofError(f"no key is known for {claimed.origin!r}: give it", code=NO_KEY)
-    log = open_note(note, [key])
+    log = open_note(note, keys)
     witnesses = trust.witnesses
-    signed = open_note(note, [key, *witnesses]).signed if witnesses else ()
+    signed = open_note(note, [*keys, *witnesses]).signed if witnesses else ()
     names = [each.name for each in signed if each.algorithm is Algorithm.COSIGNATURE]
     return Checkpoint.parse(log.text), names
 

@@ -16,10 +16,10 @@ from itertools import pairwise
 from store.copies import CHECKPOINT, Copy, needed
 from store.errors import ObjectError, ProofError
 from store.merkle import EMPTY_ROOT, consistency_proof, verify_consistency
-from store.notes import Checkpoint
+from store.notes import Checkpoint, Verifier
 from store.promises import LATE, Promise
 from store.tiles import Hashes
-from store.verdicts import NO_KEY, Trust, Verdict, follows, log_of, opened
+from store.verdicts import NO_KEY, Status, Trust, Verdict, follows, log_of, named_key, opened
 from store.walking import Finding, Walk
 
 
@@ -100,10 +100,11 @@ def verify_all(
     last = Verdict()
     older = list(_opened(kept, trust, last))
     wanted = {promise.leaf for promise in promises}
-    found = [
-        verify(copy, trust, entries=entries, kept=older, wanted=wanted, progress=progress)
-        for copy in copies.values()
-    ]
+    found = []
+    for copy in copies.values():
+        one = verify(copy, trust, entries=entries, kept=older, wanted=wanted, progress=progress)
+        trust = _renewed(one, trust)
+        found.append(one)
     for before, one in pairwise(found):
         _follows(before, one)
     origins = {one.origin for one in found}
@@ -114,6 +115,24 @@ def verify_all(
     ]
     _held(promises, trust, found, last)
     return [*found, last]
+
+
+def _renewed(verdict: Verdict, trust: Trust) -> Trust:
+    """Return ``trust``, and in the keys that a log which is what it signed names as its next.
+
+    So who has the first key alone verifies the years after a rotation too.
+    """
+    if verdict.status is not Status.CONSISTENT:
+        return trust
+    for at, action in verdict.walked.keys:
+        public = named_key(action)
+        if public is None:
+            continue
+        key = Verifier(verdict.origin, public)
+        if all(key.public != one.public for one in trust.keys):
+            trust = trust.also(key)
+            verdict.remarks.append(f"entry {at} names its new key: {key.vkey}")
+    return trust
 
 
 def _follows(before: Verdict, verdict: Verdict) -> None:

@@ -21,6 +21,7 @@ from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Tile, split, width
 
 MOST_FINDINGS = 100  # told one by one; more are counted
 VERSION = 1  # of a leaf
+_KEY = "key"  # the kind of an entry about keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Walked:
         last: The latest.
         found: Index of each leaf hash that was looked for.
         begins: The action of the first entry; None where it was not seen.
+        keys: Index and action of each entry about keys, the first MOST_FINDINGS.
     """
 
     root: bytes | None = None
@@ -67,6 +69,7 @@ class Walked:
     last: int | None = None
     found: dict[bytes, int] = field(default_factory=dict)
     begins: str | None = None
+    keys: list[tuple[int, str]] = field(default_factory=list)
 
     def note(self, where: str, what: str) -> None:
         """Note a finding."""
@@ -158,6 +161,8 @@ class Walk:
             if first + at == 0:
                 done.begins = str(said.get("action"))
             done.kinds[kind] += 1
+            if kind == _KEY and len(done.keys) < MOST_FINDINGS:
+                done.keys.append((first + at, str(said.get("action"))))
             done.first = time if done.first is None else min(time, done.first)
             done.last = time if done.last is None else max(time, done.last)
         if self._wanted:

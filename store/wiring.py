@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import inspect, select
 from sqlalchemy.engine import Connection, make_url
 
-from store import consent_rules, marks, migrate, sequencer, tables
+from store import consent_rules, marks, migrate, tables
 from store.bulk import Bulk
 from store.catalogue import LEASE, Catalogue
 from store.compaction import Compaction
@@ -28,6 +27,7 @@ from store.keys import Keys
 from store.local import FileKek, FolderObjects, SystemClock
 from store.log import Log
 from store.log_index import LogIndex
+from store.log_keys import LogKeys
 from store.marks import Marks
 from store.moving import Moving
 from store.pace import Pace
@@ -348,10 +348,11 @@ def open_store(
             reads = ReadStore(database, catalogue, kept, tenancies, log, identity)
             moving = Moving(database, catalogue, facts, reads, writes, log)
             places, url = Places(database, clock, index=LogIndex()), settings.public_url
-            seed = partial(keys.secret, sequencer.SECRET)
+            signing = LogKeys.of(keys, clock)
             if witnesses is None and settings.witnesses is not None:
                 witnesses = NotHere()
-            passes = Sequencer(places, kept, log, seed, clock, url, witnesses=witnesses)
+            passes = Sequencer(places, kept, log, signing, clock, url, witnesses=witnesses)
+            tree = Tree(places, kept, signing, clock, url)
             keyed = Keyed(
                 keys, facts, writes, reads, quarantine, moving, keks,
                 Rotation(database, keys, keks, log, clock),
@@ -362,8 +363,8 @@ def open_store(
                 ),
                 Bulk(database, bound, policy),
                 passes,
-                Pace(passes, database, log, clock),
-                Tree(places, kept, seed, clock, url),
+                Pace(passes, database, log, clock, renew=tree.renew),
+                tree,
                 tenancies,
                 Holding(database, catalogue, kept, bound),
                 journal,

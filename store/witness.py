@@ -96,9 +96,9 @@ class Witness:
             return self._known(origin)
 
     def _cosigned(self, body: bytes) -> Reply:
-        asked, key = self._read(body)
+        asked, keys = self._read(body)
         try:
-            text = open_note(asked.note, [key]).text
+            text, signers = open_note(asked.note, keys)
         except ProofError as error:
             raise _NoError(403, f"{error}\n") from None
         new = Checkpoint.parse(text)
@@ -116,20 +116,20 @@ class Witness:
                     raise _NoError(409, f"{known.size}\n", SIZE_TYPE, alarm=True) from None
                 raise _NoError(422, f"{error}\n", alarm=True) from None
             line = self._signer.line(text, int(self._clock.now()))
-            signed = next(each for each in split_note(asked.note)[1] if key.made(each))
+            signed = next(each for each in split_note(asked.note)[1] if signers[0].made(each))
             self._keep(new.origin, f"{text}\n{line}{signed.line}".encode())
         return Reply(200, line.encode())
 
-    def _read(self, body: bytes) -> tuple[Submission, Verifier]:
+    def _read(self, body: bytes) -> tuple[Submission, list[Verifier]]:
         try:
             asked = Submission.decode(body)
             claimed = Checkpoint.parse(split_note(asked.note)[0])
         except ProofError as error:
             raise _NoError(400, f"{error}\n") from None
-        key = self._logs.of(claimed.origin)
-        if key is None:
+        keys = self._logs.of(claimed.origin)
+        if not keys:
             raise _NoError(404, "this log is not known here\n")
-        return asked, key
+        return asked, keys
 
     # ---- what is kept ------------------------------------------------------------------------
 

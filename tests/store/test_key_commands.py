@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -37,6 +38,21 @@ def said(*words: str | Path) -> dict[str, object]:
     assert done.exit_code == 0, done.output
     told: dict[str, object] = json.loads(done.stdout)
     return told
+
+
+def test_the_log_s_key_is_renewed_by_command_and_its_copy_verified_by_either(
+    store: Settings, tmp_path: Path
+) -> None:
+    keys = [tmp_path / "old.vkey", tmp_path / "both.vkey"]
+    keys[0].write_text(run("log", "key").stdout)
+    assert said("keys", "rotate", "log-signing") == {"name": "log-signing", "generation": 2}
+    keys[1].write_text(run("log", "key").stdout)
+    assert len(keys[1].read_text().splitlines()) == 2
+    copy = shutil.copytree(store.home / "objects" / "log", tmp_path / "copy")
+    for key in keys:
+        assert run("log", "verify", copy, "--key", key).exit_code == 0
+    told = run("log", "verify", copy, "--key", keys[0]).stdout
+    assert f"names its new key: {keys[1].read_text().splitlines()[0]}\n" in told
 
 
 def still(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from store import tables
 from store.database import Database
 from store.errors import MeterkeepError
 from store.log import Entry, Kind, Log
+from store.log_keys import LogKeys
 from store.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_of
 from store.notes import Checkpoint, Signer, open_note
 from store.places import LEASE, Places
@@ -48,7 +49,8 @@ class One:
         self.places, self.log = Places(database, clock), Log(database, clock)
         self.objects = MemoryObjects()
         self.objects.held = objects.held  # the same objects, steps of its own
-        self.passes = Sequencer(self.places, self.objects, self.log, lambda: SEED, clock, URL)
+        signing = LogKeys(lambda: [(1, 0.0)], lambda _: SEED, clock)
+        self.passes = Sequencer(self.places, self.objects, self.log, signing, clock, URL)
         self.left, self.then, self.late = -1, lambda: None, False
         for part in (self.places, self.objects):
             for step in STEPS:

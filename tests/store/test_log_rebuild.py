@@ -32,7 +32,7 @@ MADE_OF = ("log_entries", "log_subjects", "log_consents", "log_hours")
 
 def rebuild(world: World) -> Rebuild:
     [vkey] = world.store.tree.vkeys()
-    return Rebuild(world.store.database, world.store.objects, lambda _: Verifier.parse(vkey))
+    return Rebuild(world.store.database, world.store.objects, lambda _: [Verifier.parse(vkey)])
 
 
 def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
@@ -285,7 +285,7 @@ def test_without_tiles_or_with_another_key_nobody_can_tell(asked: World) -> None
         vkey = other.store.tree.vkeys()[0]
     name = Verifier.parse(vkey).name
     stranger = Signer(name, os.urandom(32)).verifier
-    held = Rebuild(asked.store.database, asked.store.objects, lambda _: stranger)
+    held = Rebuild(asked.store.database, asked.store.objects, lambda _: [stranger])
     assert held.check(YEAR).status is Status.UNKNOWN
     asked.store.objects.delete(f"log/{YEAR}/{entries_path(0, check(asked).size)}")
     report = check(asked)
