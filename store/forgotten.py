@@ -17,11 +17,12 @@ from store import tables
 from store.database import MOST_ROWS, Prepared, portions
 from store.errors import ProofError, TamperedError
 from store.log import Entry, Kind
+from store.log_clock import year_of
 from store.log_index import LogIndex
 from store.log_keys import LogKeys
 from store.merkle import EMPTY_ROOT
 from store.notes import Checkpoint, open_note
-from store.sequencer import origin_of, year_of
+from store.sequencer import origin_of
 from store.shelf import Shelf
 from store.tiles import TILE_WIDTH, Tile, decode_bundle, width_at
 

@@ -18,6 +18,7 @@ from store.asked import say
 from store.copies import Copy, ObjectsCopy, copies_in
 from store.errors import CommitConflictError, InputError, ProofError
 from store.holding import trees
+from store.log_clock import year_of
 from store.notes import Checkpoint, Verifier, split_note
 from store.promises import Promise
 from store.proof_files import ProofFile
@@ -129,6 +130,22 @@ def log_sequence(json_: AsJson = False) -> None:
     found = Checkpoint.parse(text)
     said = {"origin": found.origin, "size": found.size, "root": found.root.hex()}
     say(f"{found.size:,} entries in {found.origin}", said, as_json=json_)
+
+
+@log_app.command("begin")
+def log_begin(
+    year: Annotated[int, typer.Argument(help="The year that this machine's clock says.")],
+    json_: AsJson = False,
+) -> None:
+    """Begin a year's log where the clock was held to be wrong (`log_clock`) and is right."""
+    with open_store(Settings.from_environment()) as store:
+        if year != year_of(store.clock.now()):
+            raise InputError("the clock of this machine says another year", code="bad_argument")
+        if not store.sequencer.run(begins=year):
+            raise CommitConflictError("another process is at it: run it again in ten seconds")
+        began = store.tree.shards()[0]
+    said = {"origin": began.origin, "size": began.published}
+    say(f"{began.published:,} entries in {began.origin}", said, as_json=json_)
 
 
 def _held(copies: Mapping[int, Copy], found: Sequence[Verdict]) -> Verdict:

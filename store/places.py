@@ -94,6 +94,11 @@ class Places:
             rows = connection.execute(select(t).order_by(t.c.shard.desc())).all()
         return [_told(row) for row in rows]
 
+    def last_published(self) -> float | None:
+        """Return when the newest checkpoint of all was published; None where there is none."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.max(tables.checkpoints.c.at))).scalar()
+
     def waiting(self) -> bool:
         """Return whether a leaf has no place, or a place under no checkpoint."""
         with self._database.hot_read() as connection:

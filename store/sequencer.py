@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -36,6 +35,7 @@ from store.errors import (
     TamperedError,
 )
 from store.log import Entry, Kind
+from store.log_clock import YearGuard, year_of
 from store.log_keys import LogKeys, signers_of
 from store.merkle import consistency_proof, leaf_hash
 from store.notes import Checkpoint, open_note, sign_note
@@ -66,11 +66,6 @@ def origin_of(url: str, shard: int) -> str:
     """Return the name of a year's log: host and path of the public URL, no scheme."""
     parts = urlsplit(url)
     return f"{parts.netloc}{parts.path.rstrip('/')}/v1/log/{shard}"
-
-
-def year_of(now: float) -> int:
-    """Return the UTC year of a time, seconds since 1970."""
-    return datetime.fromtimestamp(now, UTC).year
 
 
 class NotHere:
@@ -127,38 +122,45 @@ class Sequencer:
         self._witnesses = witnesses
         self._holder = os.urandom(8).hex()
         self._state: _State | None = None
-        self._turn = threading.Lock()
+        self._turn, self._guard = threading.Lock(), YearGuard(clock)
         self._scrub, self._looked = scrub.Scrub(), float("-inf")
 
-    def run(self) -> bool:
+    def run(self, begins: int | None = None) -> bool:
         """Do one pass; returns whether all that was committed before it stands in a checkpoint.
 
         False where another sequencer holds the lease, or took it over meanwhile: it goes on.
 
+        Args:
+            begins: A year whose log may begin though the clock looks wrong: see `YearGuard`.
+
         Raises:
-            LogError: The database is older than the checkpoint (``log_rolled_back``).
+            LogError: The database is older than the checkpoint (``log_rolled_back``), or the
+                clock may be wrong (``log_clock``).
             TamperedError: A tile, leaf or checkpoint is not what was written.
             StoreError: The database, the objects or a witness failed; the next pass goes on.
         """
         with self._turn:
             try:
-                return self._pass()
+                done = self._pass(begins)
             except CommitConflictError:
                 self._state = None
                 return False
             except BaseException:
                 self._state = None  # what was remembered may be half done: look anew
                 raise
+            self._guard.saw()
+            return done
 
     def check(self) -> None:
         """See that the newest tree is what its checkpoint says, and the database not behind it.
 
         Raises:
-            LogError: It is behind (``log_rolled_back``).
+            LogError: It is behind (``log_rolled_back``), or the clock may be wrong
+                (``log_clock``).
             TamperedError: A tile or checkpoint is not what was written.
             ObjectError: The log's storage is gone.
         """
-        standing = self._newest(year_of(self._clock.now()))
+        standing = self._newest(self._year())
         if standing is not None:
             _, edge, _ = self._opened(standing.shard)
             shelf = Shelf(self._objects, standing.shard)
@@ -173,7 +175,8 @@ class Sequencer:
 
     # ---- one pass ----------------------------------------------------------------------------
 
-    def _pass(self) -> bool:
+    def _pass(self, begins: int | None = None) -> bool:
+        year = self._year(begins)  # before the lease: who is told that the clock is right needs it
         if self._state is not None and not self._places.waiting():
             self._look(self._state)
             return True
@@ -185,7 +188,6 @@ class Sequencer:
         state = self._state
         self._name_key(state)
         self._publish(state)  # what an earlier pass numbered
-        year = year_of(self._clock.now())
         if year > state.shard:
             state = self._state = self._turn_year(state, year)
         while self._number(state):
@@ -193,6 +195,15 @@ class Sequencer:
         self._publish(state)
         self._look(state)
         return True
+
+    def _year(self, begins: int | None = None) -> int:
+        """Return the year of the clock. Raises LogError where it would begin one and is not to."""
+        year, state = year_of(self._clock.now()), self._state
+        if year != begins and (state is None or year > state.shard):
+            standing = self._places.standing()
+            if standing is not None and year > standing.shard:
+                self._guard.check(year, self._places.last_published())
+        return year
 
     def _look(self, state: _State) -> None:
         """Read a few tiles again; a fault is found after all that waited was published."""

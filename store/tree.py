@@ -15,13 +15,14 @@ import orjson
 
 from store.errors import InputError, TamperedError
 from store.log import EntryId
+from store.log_clock import year_of
 from store.log_keys import LogKeys, signers_of
 from store.merkle import inclusion_proof, leaf_hash
 from store.notes import Checkpoint, Signer, split_note
 from store.places import Standing
 from store.promises import promised, written
 from store.proof_files import ProofFile
-from store.sequencer import origin_of, year_of
+from store.sequencer import origin_of
 from store.shelf import Shelf
 from store.tiles import Hashes, Tile, parse_path
 
