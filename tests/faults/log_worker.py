@@ -16,6 +16,7 @@ from store.database import Database
 from store.errors import MeterkeepError
 from store.local import FolderObjects, SystemClock
 from store.log import Entry, Kind, Log
+from store.log_keys import LogKeys
 from store.sequencer import Sequencer
 from tests.faults import broken, worker
 
@@ -54,7 +55,8 @@ def child(job: dict[str, Any], told: Any) -> None:
         for step in steps:
             own = parts[part]
             setattr(own, step, worker._telling(getattr(own, step), told, step))
-    passes: Sequencer = kind(places, objects, log, lambda: bytes.fromhex(job["seed"]), clock, URL)
+    keys = LogKeys(lambda: [(1, 0.0)], lambda _: bytes.fromhex(job["seed"]), clock)
+    passes: Sequencer = kind(places, objects, log, keys, clock, URL)
     writers = [
         *(threading.Thread(target=_write, args=[log, told, name], daemon=True) for name in (0, 1)),
         threading.Thread(target=_write_slowly, args=[database, log, told], daemon=True),
