@@ -30,6 +30,8 @@ BLOCK_SIZE = 96  # bytes
 STATES_SIZE = 12  # bytes
 
 _SHIFTS = np.array([0, 2, 4, 6], np.uint8)
+# Four states as one number, times this: they meet in its highest byte, and nothing carries there.
+_GATHER = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
 # Every byte of states, spread to its four half-hours, as one number: a look-up instead of shifts
 # and masks, and one of whole numbers instead of rows of four (measured: 7 us for 400 rows, not 35).
 _SPREAD = ((np.arange(256)[:, None] >> _SHIFTS) & 3).astype(np.uint8).view(np.uint32)[:, 0]
@@ -54,11 +56,10 @@ def pack(energy: NDArray[np.uint16], states: NDArray[np.uint8]) -> tuple[bytes, 
     valued = (states == State.MEASURED) | (states == State.ESTIMATED)
     if np.any(states > State.RETRACTED) or np.any((energy <= HIGHEST) != valued):
         raise MalformedReadError("values and states disagree, or a value is above 65,533")
-    if np.any(energy[~valued] != MISSING):
+    if np.any((energy != MISSING) != valued):
         raise MalformedReadError("65,534 is reserved")
-    quads = states.reshape(-1, STATES_SIZE, 4) << _SHIFTS
-    packed = np.bitwise_or.reduce(quads, axis=2, dtype=np.uint8)
-    return energy.astype("<u2", copy=False).tobytes(), packed.tobytes()
+    quads = np.ascontiguousarray(states).view("<u4") * _GATHER >> np.uint32(24)
+    return energy.astype("<u2", copy=False).tobytes(), quads.astype(np.uint8).tobytes()
 
 
 def unpack_energy(blocks: bytes) -> NDArray[np.uint16]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -35,7 +35,7 @@ from store.block import BLOCK_SIZE, STATES_SIZE
 from store.errors import InputError, KekError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
 Cipher = AESGCM  # a key, ready to seal and open
 KEY_SIZE = 32  # bytes
@@ -65,25 +65,48 @@ def row_aad(store: bytes, register: int, subject: bytes) -> bytes:
     return b"meterkeep box v1" + store + bytes([register]) + subject
 
 
-def seal(dek: Cipher, aad: bytes, heads: Sequence[bytes], blocks: bytes) -> list[bytes]:
-    """Return one box for each head, sealing 96 bytes of ``blocks`` after the other.
+class Under(NamedTuple):
+    """Rows that one subject's key seals.
+
+    Attributes:
+        dek: The key.
+        aad: `row_aad` of the rows.
+        rows: How many.
+    """
+
+    dek: Cipher
+    aad: bytes
+    rows: int
+
+
+def seal(runs: Iterable[Under], heads: bytes, blocks: bytes) -> bytes:
+    """Return the boxes of ``runs``, one behind the other.
 
     Args:
-        dek: The subject's key, ready for use.
-        aad: `row_aad` of these rows.
-        heads: day, batch, dek, states of each row; 22 bytes.
-        blocks: 96 x len(heads) bytes.
+        runs: Whose rows they are, in order.
+        heads: day, batch, dek, states of each row; 22 bytes each.
+        blocks: 96 bytes of each row.
+
+    Raises:
+        ValueError: Heads, blocks and runs are not of equally many rows.
     """
-    drawn = os.urandom(NONCE_SIZE * len(heads))
-    encrypt = dek.encrypt
-    boxes = []
-    at = draw = 0
-    for head in heads:
-        nonce = drawn[draw : (draw := draw + NONCE_SIZE)]
-        boxes.append(
-            head + nonce + encrypt(nonce, blocks[at : (at := at + BLOCK_SIZE)], aad + head)
-        )
-    return boxes
+    boxes = np.empty(len(heads) // HEAD_SIZE, _COLUMNS)
+    boxes["head"] = np.frombuffer(heads, f"V{HEAD_SIZE}")
+    nonce = np.frombuffer(os.urandom(NONCE_SIZE * len(boxes)), f"V{NONCE_SIZE}")
+    boxes["nonce"] = nonce
+    # Cut for all rows at once: a row costs little more than its AES-GCM (measured: 1.4 x).
+    head, nonces = boxes["head"].tolist(), nonce.tolist()
+    plain = np.frombuffer(blocks, f"V{BLOCK_SIZE}").tolist()
+    sealed: list[bytes] = []
+    at = 0
+    for dek, aad, rows in runs:
+        here = slice(at, at := at + rows)
+        aads = [aad + one for one in head[here]]
+        sealed += map(dek.encrypt, nonces[here], plain[here], aads)
+    if not len(plain) == len(sealed) == at == len(boxes):
+        raise ValueError("heads, blocks and runs are not of equally many rows")
+    boxes["sealed"] = np.frombuffer(b"".join(sealed), f"V{BLOCK_SIZE + TAG_SIZE}")
+    return boxes.tobytes()
 
 
 def unseal(dek: Cipher, aad: bytes, boxes: bytes | memoryview) -> bytes:

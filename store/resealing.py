@@ -24,7 +24,7 @@ from sqlalchemy import delete, func, select
 
 from store import envelope, jobs, lake, tables
 from store.database import portions
-from store.envelope import BOX_SIZE, HEAD_SIZE, run_digest
+from store.envelope import BOX_SIZE, run_digest
 from store.errors import CommitConflictError, MeterkeepError, ObjectError, TamperedError
 from store.keys import Dek, within
 from store.log import Entry, Kind, Log
@@ -206,12 +206,9 @@ class Resealing:
             for name in ("day", "batch", "states"):
                 heads[name] = rows[mine][name]
             heads["dek"] = newest
-            packed = heads.tobytes()
-            fresh = envelope.seal(
-                deks[newest].key, aad,
-                [packed[at : at + HEAD_SIZE] for at in range(0, len(packed), HEAD_SIZE)], blocks,
-            )  # fmt: skip
-            rows[mine] = np.frombuffer(b"".join(fresh), lake.BOX)
+            under = envelope.Under(deks[newest].key, aad, len(mine))
+            fresh = envelope.seal([under], heads.tobytes(), blocks)
+            rows[mine] = np.frombuffer(fresh, lake.BOX)
         return rows.tobytes(), list(_changes(before, rows))
 
     def _swap(

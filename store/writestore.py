@@ -175,7 +175,7 @@ class WriteStore:
         counted.note(census, [self._keys.tag(mpxn) for mpxn in census.of], erased)
         files = list(self._seal(rows, census, batch))
         counted.days += len(rows.days)
-        counted.reads += int((rows.days.energy != MISSING).sum())
+        counted.reads += int(np.count_nonzero(rows.days.energy != MISSING))
         self._put(batch, files, counted)
 
     def _refuse(self, source: Source, batch: int, counted: _Counted) -> None:
@@ -198,21 +198,17 @@ class WriteStore:
         heads["states"] = np.frombuffer(states, np.uint8).reshape(-1, block.STATES_SIZE)
         numbers = np.array([census.deks[s].number for s in rows.subjects], np.uint32)
         heads["dek"] = numbers[rows.subject]
-        packed = heads.tobytes()
         for register, month, start, end in files(rows):
-            subjects, counts, boxes = [], [], []
-            for first, last in breaks(rows.subject[start:end], start):
-                subject = rows.subjects[rows.subject[first]]
-                boxes += envelope.seal(
-                    census.deks[subject].key,
-                    envelope.row_aad(self._store, register, subject),
-                    [packed[at : at + envelope.HEAD_SIZE] for at in range(
-                        first * envelope.HEAD_SIZE, last * envelope.HEAD_SIZE, envelope.HEAD_SIZE)],
-                    blocks[first * block.BLOCK_SIZE : last * block.BLOCK_SIZE],
-                )  # fmt: skip
-                subjects.append(subject)
-                counts.append(last - first)
-            sealed = lake.Sealed(subjects, counts, b"".join(boxes))
+            runs = list(breaks(rows.subject[start:end], start))
+            subjects = [rows.subjects[at] for at in rows.subject[[first for first, _ in runs]]]
+            counts = [last - first for first, last in runs]
+            aads = [envelope.row_aad(self._store, register, subject) for subject in subjects]
+            boxes = envelope.seal(
+                map(envelope.Under, (census.deks[s].key for s in subjects), aads, counts),
+                heads[start:end].tobytes(),
+                blocks[start * block.BLOCK_SIZE : end * block.BLOCK_SIZE],
+            )
+            sealed = lake.Sealed(subjects, counts, boxes)
             yield lake.build(Register(register), month, 0, batch, sealed)
 
     def _put(self, batch: int, files: Sequence[NewFile], counted: _Counted) -> None:

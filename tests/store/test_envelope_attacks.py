@@ -24,7 +24,7 @@ DEK = envelope.cipher(b"k" * 32)
 BLOCK = struct.pack("<48H", *range(48))
 HEAD = struct.pack("<HII", DAY, 7, 1) + b"\x55" * 12
 AAD = envelope.row_aad(STORE, 1, SUBJECT)
-[BOX] = envelope.seal(DEK, AAD, [HEAD], BLOCK)
+BOX = envelope.seal([envelope.Under(DEK, AAD, 1)], HEAD, BLOCK)
 
 
 def opens(box: bytes, aad: bytes = AAD, dek: envelope.Cipher = DEK) -> bool:
@@ -90,13 +90,39 @@ def test_one_bad_box_spoils_the_answer() -> None:
 
 
 def test_no_nonce_is_drawn_twice() -> None:
-    boxes = envelope.seal(DEK, AAD, [HEAD] * 500, BLOCK * 500)
-    assert len({box[22:34] for box in boxes}) == 500
+    boxes = envelope.seal([envelope.Under(DEK, AAD, 500)], HEAD * 500, BLOCK * 500)
+    assert len({boxes[at + 22 : at + 34] for at in range(0, len(boxes), BOX_SIZE)}) == 500
 
 
 def test_every_box_is_equally_long_whatever_it_says() -> None:
-    blocks = [bytes(96), b"\xff" * 96, BLOCK]
-    assert {len(b) for b in envelope.seal(DEK, AAD, [HEAD] * 3, b"".join(blocks))} == {BOX_SIZE}
+    one = [envelope.Under(DEK, AAD, 1)]
+    boxes = [envelope.seal(one, HEAD, block) for block in (bytes(96), b"\xff" * 96, BLOCK)]
+    assert {len(box) for box in boxes} == {BOX_SIZE}
+
+
+def test_rows_sealed_together_each_open_under_their_own_subject_and_key() -> None:
+    keys = [envelope.cipher(bytes([k]) * 32) for k in range(3)]
+    aads = [envelope.row_aad(STORE, 1, bytes([k]) * 16) for k in range(3)]
+    rows = (2, 0, 3)
+    runs = [envelope.Under(*one) for one in zip(keys, aads, rows, strict=True)]
+    heads = [HEAD[:6] + struct.pack("<I", at) + HEAD[10:] for at in range(5)]
+    blocks = [struct.pack("<48H", *range(at, at + 48)) for at in range(5)]
+    boxes = envelope.seal(runs, b"".join(heads), b"".join(blocks))
+    for at, owner in enumerate([0, 0, 2, 2, 2]):
+        box = boxes[at * BOX_SIZE : (at + 1) * BOX_SIZE]
+        assert box.startswith(heads[at])
+        assert envelope.unseal(keys[owner], aads[owner], box) == blocks[at]
+        for other in {0, 1, 2} - {owner}:
+            assert not opens(box, aads[other], keys[owner])
+            assert not opens(box, aads[owner], keys[other])
+
+
+@pytest.mark.parametrize(("rows", "heads", "blocks"), [(1, 2, 2), (2, 1, 2), (2, 2, 1), (3, 2, 2)])
+def test_nothing_is_sealed_where_a_row_lacks_its_head_block_or_key(
+    rows: int, heads: int, blocks: int
+) -> None:
+    with pytest.raises(ValueError, match="rows"):
+        envelope.seal([envelope.Under(DEK, AAD, rows)], HEAD * heads, BLOCK * blocks)
 
 
 def test_a_check_value_belongs_to_one_key_store_and_number() -> None:

@@ -41,7 +41,7 @@ class Row:
         energy = np.array([self.energy], np.uint16)
         blocks, packed = block.pack(energy, np.array([self.states], np.uint8))
         head = struct.pack("<HII", FIRST + self.day, self.batch, self.dek) + packed
-        return envelope.seal(DEKS[self.dek].key, AAD, [head], blocks)[0]
+        return envelope.seal([envelope.Under(DEKS[self.dek].key, AAD, 1)], head, blocks)
 
 
 def states() -> st.SearchStrategy[tuple[int, ...]]:

@@ -290,7 +290,7 @@ class Ours:
         self._drawing(said["nonce"])
         aad = envelope.row_aad(said["store"], said["register"], said["subject"])
         dek = envelope.cipher(said["dek"])
-        [box] = envelope.seal(dek, aad, [self._head(said)], said["block"])
+        box = envelope.seal([envelope.Under(dek, aad, 1)], self._head(said), said["block"])
         assert envelope.unseal(dek, aad, box) == said["block"]
         return box
 
