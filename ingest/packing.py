@@ -117,8 +117,7 @@ def merge(parts: Sequence[Packed]) -> Packed:
         return Packed(key, energy)
     order = np.argsort(key, kind="stable")
     key = key[order]
-    first = np.append(True, key[1:] != key[:-1])
-    starts = np.flatnonzero(first)
+    starts = np.flatnonzero(_firsts(key))
     out = energy[order[starts]]
     counts = np.diff(np.append(starts, len(key)))
     for turn in range(1, int(counts.max())):
@@ -134,20 +133,28 @@ def _overlaid(one: NDArray[np.uint16], two: NDArray[np.uint16]) -> NDArray[np.ui
 
 def distinct(ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the distinct numbers of a sorted array."""
-    if not len(ordered):
-        return ordered
-    out: NDArray[np.uint64] = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    out: NDArray[np.uint64] = ordered[_firsts(ordered)]
     return out
+
+
+def _firsts(ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return where a number of a sorted array stands for the first time."""
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return first
 
 
 def meter_days(packed: Packed) -> MeterDays:
     """Return meter-days as the store takes them. None of them may hold DISAGREES."""
-    numbers, meter = np.unique(packed.meter, return_inverse=True)
+    series = packed.key >> _METER_SHIFT
+    first = _firsts(series)
+    each = series[first] & _METER_MASK
+    numbers = distinct(np.sort(each))
     return MeterDays(
         mpxns=tuple(mpxn_of(number) for number in numbers.tolist()),
-        meter=meter.astype(np.int32),
+        meter=np.searchsorted(numbers, each).astype(np.int32)[np.cumsum(first) - 1],
         register=(packed.key >> _REGISTER_SHIFT).astype(np.uint8),
         day=(packed.key & _DAY_MASK).astype(np.int32),
         energy=packed.energy,
-        states=np.where(packed.energy <= HIGHEST, State.MEASURED, State.NOTHING).astype(np.uint8),
+        states=(packed.energy <= HIGHEST).view(np.uint8) * np.uint8(State.MEASURED),
     )
