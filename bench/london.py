@@ -50,7 +50,7 @@ def ours(files: Sequence[Path], out: Path) -> tuple[int, Elapsed]:
     settings = Settings.from_environment({"METERKEEP_HOME": str(out)})
     initialise(settings)
     began = Elapsed.now()
-    with open_store(settings) as store:
+    with open_store(settings, decides=False) as store:
         reads = take(store.writes, files, Profile(Form.LCL), processes=1).reads
     return reads, began.since()
 

@@ -94,7 +94,7 @@ def revert(
     as_json: Annotated[bool, typer.Option("--json", help="One line, for programs.")] = False,
 ) -> None:
     """Leave a commit's reads out of every later answer; deletes nothing."""
-    with open_store(Settings.from_environment()) as store:
+    with open_store(Settings.from_environment(), decides=False) as store:
         by = store.writes.revert(commit)
     said = {"reverted": commit, "commit": by}
     say(f"commit {commit} is left out from commit {by} on", said, as_json=as_json)
@@ -104,7 +104,8 @@ def _take(files: Sequence[Path], how: Profile, processes: int, *, check: bool) -
     """Return what was taken, and how many register-months have too many level-0 files now."""
     console = Console(stderr=True)
     shown = (TextColumn("ingest"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    store = nullcontext() if check else open_store(Settings.from_environment())
+    settings = Settings.from_environment()
+    store = nullcontext() if check else open_store(settings, decides=False)
     bar = Progress(*shown, console=console, transient=True, disable=not console.is_terminal)
     with store as opened, bar:
         task = bar.add_task("ingest", total=sum(map(_size, files)))

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import inspect, select
 from sqlalchemy.engine import Connection, make_url
@@ -43,6 +45,8 @@ from store.sequencer import NotHere, Sequencer
 from store.tenancies import Tenancies
 from store.tree import Tree
 from store.writestore import WriteStore
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +121,15 @@ class Store:
     objects: Objects
     catalogue: Catalogue
     log: Log
-    policy: Policy
     compaction: Compaction
     exports: Book
+    _policy: Callable[[], Policy]
     _keyed: Keyed | None
+
+    @property
+    def policy(self) -> Policy:
+        """The policy set. Raises StoreError (``policy``) where it is wrong; see `open_store`."""
+        return self._policy()
 
     @property
     def keys(self) -> Keys:
@@ -130,7 +139,7 @@ class Store:
     @property
     def facts(self) -> Facts:
         """Parties, registrations, consents, tenancies."""
-        return self._need.facts
+        return self._need.facts()
 
     @property
     def tenancies(self) -> Tenancies:
@@ -140,7 +149,7 @@ class Store:
     @property
     def bulk(self) -> Bulk:
         """Decisions about many meter points at once."""
-        return self._need.bulk
+        return self._need.bulk()
 
     @property
     def writes(self) -> WriteStore:
@@ -155,7 +164,7 @@ class Store:
     @property
     def moving(self) -> Moving:
         """Change of tenancy."""
-        return self._need.moving
+        return self._need.moving()
 
     @property
     def rotation(self) -> Rotation:
@@ -170,7 +179,7 @@ class Store:
     @property
     def resealing(self) -> Resealing:
         """New DEKs."""
-        return self._need.resealing
+        return self._need.resealing()
 
     @property
     def keks(self) -> Keks:
@@ -216,19 +225,19 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """The parts that can reach the KEK."""
+    """The parts that can reach the KEK; those that know the policy set are made when asked for."""
 
     keys: Keys
-    facts: Facts
+    facts: Callable[[], Facts]
     writes: WriteStore
     reads: ReadStore
     quarantine: Quarantine
-    moving: Moving
+    moving: Callable[[], Moving]
     keks: Keks
     rotation: Rotation
     renaming: Renaming
-    resealing: Resealing
-    bulk: Bulk
+    resealing: Callable[[], Resealing]
+    bulk: Callable[[], Bulk]
     sequencer: Sequencer
     pace: Pace
     tree: Tree
@@ -290,6 +299,7 @@ def open_store(
     settings: Settings,
     *,
     needs_kek: bool = True,
+    decides: bool = True,
     clock: Clock | None = None,
     keeper: Kek | None = None,
     kept: Objects | None = None,
@@ -301,6 +311,8 @@ def open_store(
     Args:
         settings: Where it is.
         needs_kek: False for a process that must not hold any key (compaction, sweep).
+        decides: False for a process that decides about nobody (ingest): reading the policy set
+            takes 16 ms, so there it is read where somebody asks for it after all.
         clock: Another clock than the machine's.
         keeper: Another KEK keeper than the settings name.
         kept: Another keeper of objects than the settings name.
@@ -315,6 +327,7 @@ def open_store(
         NotInitialisedError: There is none: `initialise` it.
         NewerStoreError: A newer Meterkeep wrote it.
         KekError: The KEK is missing or is another one.
+        StoreError: The policy set is not understood (``policy``).
     """
     clock = clock or SystemClock()
     file = make_url(settings.database_url).database
@@ -329,24 +342,32 @@ def open_store(
             identity = connection.execute(select(tables.head.c.store)).scalar()
         if identity is None:
             raise NotInitialisedError
-        catalogue, policy = Catalogue(database, clock, lease=lease), load(settings.policies)
+        catalogue, policy = Catalogue(database, clock, lease=lease), _once(load, settings.policies)
+        if decides:
+            policy()
         kept = kept or objects(settings)
         if needs_kek:
             keks = Keks(database, clock, identity, keepers(settings, keeper))
             keys = Keys(database, keks, clock, identity)
             keys.secret("lookup")  # a wrong KEK is found out now, not by the first caller
             keys.secret(marks.SECRET)  # made before a transaction needs it
-            bound, rules = Marks(keys), consent_rules.load(settings.policies)
+            bound, rules = Marks(keys), _once(consent_rules.load, settings.policies)
+            if decides:
+                rules()
             tenancies = Tenancies(database, keys, log, bound)
             quarantine = Quarantine(database, keys, tenancies, log, identity)
             journal = Journal(kept, keys, identity)
-            facts = Facts(database, keys, tenancies, log, clock, policy, bound, rules, journal)
+            facts = cache(
+                lambda: Facts(
+                    database, keys, tenancies, log, clock, policy(), bound, rules(), journal
+                )
+            )
             writes = WriteStore(
                 database, catalogue, kept, keys, tenancies, quarantine, log, clock, identity,
                 journal,
             )  # fmt: skip
             reads = ReadStore(database, catalogue, kept, tenancies, log, identity)
-            moving = Moving(database, catalogue, facts, reads, writes, log)
+            moving = cache(lambda: Moving(database, catalogue, facts(), reads, writes, log))
             places, url = Places(database, clock, index=LogIndex()), settings.public_url
             signing = LogKeys.of(keys, clock)
             if witnesses is None and settings.witnesses is not None:
@@ -357,11 +378,13 @@ def open_store(
                 keys, facts, writes, reads, quarantine, moving, keks,
                 Rotation(database, keys, keks, log, clock),
                 Renaming(database, keys, bound, log, clock),
-                Resealing(
-                    database, catalogue, kept, tenancies, facts.occupants, quarantine, log, clock,
-                    identity,
+                cache(
+                    lambda: Resealing(
+                        database, catalogue, kept, tenancies, facts().occupants, quarantine, log,
+                        clock, identity,
+                    )
                 ),
-                Bulk(database, bound, policy),
+                cache(lambda: Bulk(database, bound, policy())),
                 passes,
                 Pace(passes, database, log, clock, renew=tree.renew),
                 tree,
@@ -372,7 +395,7 @@ def open_store(
         compaction = Compaction(database, catalogue, kept, log, clock)
         exports = Book(database, log, clock)
         yield Store(
-            settings, identity, clock, database, kept, catalogue, log, policy, compaction, exports,
+            settings, identity, clock, database, kept, catalogue, log, compaction, exports, policy,
             keyed,
         )  # fmt: skip
         log.close()
@@ -381,6 +404,10 @@ def open_store(
     finally:
         log.close()
         database.close()
+
+
+def _once(read: Callable[[Path | None], T], folder: Path | None) -> Callable[[], T]:
+    return cache(partial(read, folder))
 
 
 def _bring_in(passes: Sequencer) -> None:

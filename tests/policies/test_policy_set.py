@@ -333,6 +333,11 @@ def test_a_store_opens_with_the_set_that_is_named_and_not_with_a_wrong_one(
     change(copied / "consent.cedar", "};", "}")
     with pytest.raises(StoreError), open_store(settings):
         pass
+    with open_store(settings, decides=False) as store:  # what decides nothing goes on
+        for part in ("policy", "facts", "bulk", "moving", "resealing"):
+            with pytest.raises(StoreError) as refused:
+                getattr(store, part)
+            assert refused.value.code == "policy"
 
 
 # ---- meterkeep policy check ------------------------------------------------------------------
