@@ -130,6 +130,9 @@ def slices(packed: Packed, most: int = PART) -> Iterator[Packed]:
 
     A part is larger only where one meter point alone is.
     """
+    if 0 < len(packed) <= most:
+        yield packed
+        return
     order = np.argsort(packed.meter, kind="stable")
     meter = packed.meter[order]
     changes = (np.flatnonzero(meter[1:] != meter[:-1]) + 1).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ def lay(part: MeterDays, census: Census) -> tuple[Laid, int]:
             several.append(index)
     owner = single[part.meter]
     settled = np.flatnonzero(owner >= 0)
-    chosen, erased = [part.take(settled)], 0
+    chosen, erased = [part.take(settled) if several else part], 0
     owners = [owner[settled]]
     for index in several:
         mine = part.take(np.flatnonzero(part.meter == index))
@@ -62,15 +62,19 @@ def lay(part: MeterDays, census: Census) -> tuple[Laid, int]:
             some.energy[~keep], some.states[~keep] = MISSING, 0
             chosen.append(some)
             owners.append(np.full(len(some), rank[tenancy.subject]))
-    whole = MeterDays(
-        part.mpxns,
-        *(np.concatenate([getattr(some, name) for some in chosen])
-          for name in ("meter", "register", "day", "energy", "states")),
-    )  # fmt: skip
-    subject = np.concatenate(owners)
+    whole, subject = _joined(chosen), np.concatenate(owners)
     month = whole.day.astype("M8[D]").astype("M8[M]").astype(np.int64) + 1970 * 12
     order = np.lexsort((whole.day, subject, month, whole.register))
     return Laid(whole.take(order), month[order], subject[order], subjects), erased
+
+
+def _joined(parts: Sequence[MeterDays]) -> MeterDays:
+    """Return parts of one whole as one; one part as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = ("meter", "register", "day", "energy", "states")
+    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in columns)
+    return MeterDays(parts[0].mpxns, *joined)
 
 
 def files(rows: Laid) -> Iterator[tuple[int, int, int, int]]:

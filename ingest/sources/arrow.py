@@ -50,14 +50,23 @@ def texts_of(strings: pa.StringArray) -> Texts:
 
 
 def coded(texts: pa.StringArray) -> Coded:
-    """Return a text column (blanks removed, no nulls) by its distinct texts."""
-    return coded_of(texts.dictionary_encode())
-
-
-def coded_of(column: pa.DictionaryArray) -> Coded:
-    """Return a dictionary column of strings without nulls; blanks around its texts are removed."""
+    """Return a text column (no nulls) by its distinct texts, blanks around them removed."""
+    if _are_one(texts):  # lines of one meter point: none of them need be looked up
+        return Coded(texts_of(trimmed(texts[:1])), np.zeros(len(texts), np.int32))
+    column = texts.dictionary_encode()
     index = np.asarray(column.indices).astype(np.int32, copy=False)
     return Coded(texts_of(trimmed(column.dictionary)), index)
+
+
+def _are_one(texts: pa.StringArray) -> bool:
+    """Whether ``texts`` are the same text, at least once."""
+    found = texts_of(texts)
+    at = found.offsets
+    if not len(found) or not (np.diff(at) == at[1] - at[0]).all():
+        return False
+    data, width = found.data[at[0] : at[-1]], int(at[1] - at[0])
+    ends_alike = np.array_equal(data[:width], data[len(data) - width :])
+    return ends_alike and np.array_equal(data[width:], data[: len(data) - width])
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

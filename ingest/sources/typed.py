@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 
 from ingest.columns import Columns
 from ingest.reasons import GOOD, Reason
-from ingest.sources.arrow import coded_of, unchecked
+from ingest.sources.arrow import coded, unchecked
 from ingest.sources.layout import Clock
 from ingest.sources.numbers import TYPED_NOTHING
 from ingest.sources.quotes import all_closed
@@ -32,7 +32,6 @@ _TIMES = {
     Clock.ZONED: pa.timestamp("s", tz="UTC"),
 }
 _NANOSECONDS = 10**9
-_TEXT = pa.dictionary(pa.int32(), pa.binary())
 
 
 def parse(chunk: bytes, layout: Layout) -> Columns | None:
@@ -70,7 +69,7 @@ def _read(chunk: bytes, layout: Layout, quotes: bool) -> pa.Table:
             ignore_empty_lines=False,  # a row is a line: one without columns sends us to strict
         ),
         pacsv.ConvertOptions(
-            column_types={role: kinds.get(role, _TEXT) for role in used},
+            column_types={role: kinds.get(role, pa.binary()) for role in used},
             include_columns=list(used),
             null_values=TYPED_NOTHING,
             strings_can_be_null=False,
@@ -102,11 +101,7 @@ def _columns(table: dict[str, pa.Array]) -> Columns | None:
         return None
     seconds, *other = [_seconds(time) for time in times]
     text = {
-        role: coded_of(
-            pa.DictionaryArray.from_arrays(
-                table[role].indices, unchecked(table[role].dictionary), safe=False
-            )
-        )
+        role: coded(unchecked(table[role]))
         for role in ("meter", "unit", "register")
         if role in table
     }

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.columns import Coded, Columns
 from ingest.sources import csv, strict, typed
+from ingest.sources.arrow import coded
 from ingest.sources.layout import Clock, Layout
 
 PLAIN = Layout(width=3, meter=0, time=1, value=2, header=b"id,when,kWh")
@@ -148,3 +150,21 @@ def test_one_odd_line_sends_only_its_neighbourhood_to_the_strict_path(
     assert len(columns) == 40_001
     assert _fault(columns).index(max(_fault(columns))) == 20_000
     assert sum(sizes) < len(chunk) / 10
+
+
+@example(texts=["ab", "ba", "ab"], skip=0)
+@example(texts=["a", "", "a"], skip=0)
+@example(texts=["", ""], skip=0)
+@example(texts=["x", " ab ", " ab "], skip=1)
+@given(
+    texts=st.lists(st.sampled_from(["ab", "ba", "abab", " ab ", "\t", "", "MAC000002"]), max_size=6)
+    | st.builds(lambda text, n: [text] * n, st.text("ab ", max_size=4), st.integers(1, 9)),
+    skip=st.integers(0, 2),
+)
+def test_every_line_keeps_its_own_text_where_all_or_only_some_are_alike(
+    texts: list[str], skip: int
+) -> None:
+    column = coded(pa.array(texts, pa.string())[skip:])
+    distinct = column.texts.tolist()
+    told = [distinct[at] for at in column.index.tolist()]
+    assert told == [text.strip(" \t").encode() for text in texts[skip:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,3 +42,32 @@ def test_a_lost_process_is_an_error_with_a_code(
         take(memory, [lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1")], LCL, processes=2)
     assert caught.value.code == "worker_lost"
     assert memory.commits == []
+
+
+class Frozen(Memory):
+    """A store that notes whether the collector passes over what was imported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: list[int] = []
+
+    def seen(self, digest: bytes, profile: str) -> int | None:
+        self.frozen.append(gc.get_freeze_count())
+        return super().seen(digest, profile)
+
+
+def test_imports_rest_while_files_are_taken_in_and_not_after(tmp_path: Path) -> None:
+    memory, file = Frozen(), lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1")
+    gc.unfreeze()
+    take(memory, [file], LCL)
+    assert memory.frozen[0] > 0
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_a_process_put_to_rest_for_good_stays_there(tmp_path: Path) -> None:
+    gc.freeze()
+    try:
+        take(Memory(), [lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1")], LCL)
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
