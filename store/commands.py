@@ -19,6 +19,7 @@ from store import (
     keeping,
     key_commands,
     life_commands,
+    listing_commands,
     policy_commands,
 )
 from store.asked import meter_points, say
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
     key_commands.register(app)
     life_commands.register(app)
     access_commands.register()
+    listing_commands.register()
     fact_commands.register(app)
     policy_commands.register(app)
 

@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from store import migrate
 from store.database import Database
 from store.wiring import Settings, initialise
+from tests import golang
 from tests.world import FakeClock, World, opened
 
 BUCKET = "meterkeep-tests"
@@ -30,6 +31,12 @@ BUCKET = "meterkeep-tests"
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program that checks a log by Go's own packages; skipped without Go."""
+    return golang.build(tmp_path_factory.mktemp("go"))
 
 
 @pytest.fixture(scope="session")

@@ -6,47 +6,20 @@ the program that calls them is `audit/audit.go`. Skipped without them, but not i
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-import meterkeep
 from store.copies import copies_in
 from store.notes import Signer
 from store.proof_files import ProofFile
 from store.seeking import entry_at, prove
 from tests.copies import LOG, WITNESS, Book, leaf_of
-from tests.world import DAY, KNOWN, World, days_of, window_of
+from tests.golang import ask
 
-HERE = Path(__file__).parent
-PACKAGES = Path("/usr/share/gocode")
 SIZE = 70_000
-
-
-@pytest.fixture(scope="session")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the program, built from what the machine has: no module is fetched."""
-    if shutil.which("go") is None or not (PACKAGES / "src/golang.org/x/mod/sumdb/tlog").is_dir():
-        reason = "no Go here: apt-get install golang-go golang-golang-x-mod-dev"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("go")
-    environment = os.environ | {
-        "GO111MODULE": "off", "GOPATH": str(PACKAGES), "GOFLAGS": "", "GOCACHE": str(folder / "c"),
-    }  # fmt: skip
-    built = folder / "audit"
-    done = subprocess.run(
-        ["go", "build", "-o", built, "."], cwd=HERE / "audit", env=environment, text=True,
-        capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +30,6 @@ def book() -> Book:
 @pytest.fixture(scope="module")
 def written(book: Book, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return book.write(tmp_path_factory.mktemp("log"))
-
-
-def ask(audit: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    told = [audit, *map(str, arguments)]
-    return subprocess.run(told, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_go_checks_every_entry_and_tile(audit: Path, book: Book, written: Path) -> None:
@@ -114,30 +82,3 @@ def test_go_takes_no_other_key(audit: Path, written: Path, tmp_path: Path) -> No
     assert ProofFile.decode(file.read_bytes()).index == 5
     other = Signer(LOG.name, bytes(32)).verifier.vkey
     assert ask(audit, "proof", other, file).returncode == 1
-
-
-def test_a_reading_is_proved_to_somebody_who_has_only_go(
-    audit: Path, home: World, tmp_path: Path
-) -> None:
-    """A stranger with key and files verifies a day of traffic and hands one reading's proof on."""
-    home.keep(days_of(KNOWN, (DAY, [1, 2])))
-    home.allow(KNOWN)
-    readings = [home.answer(KNOWN, window_of(DAY)) for _ in range(3)]
-    home.store.sequencer.run()
-    key = home.store.tree.vkeys()[0]
-    mine = shutil.copytree(Path(home.store.settings.objects) / "log", tmp_path / "mine")
-
-    def run(*arguments: object) -> str:
-        done = CliRunner().invoke(meterkeep.build(), ["log", *map(str, arguments)])
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    assert run("verify", mine, "--key", key).endswith("consistent\n")
-    entry, proof = readings[1].entry.hex(), tmp_path / "reading.tlog-proof"
-    run("proof", entry, "--copy", mine, "--out", proof)
-    shutil.rmtree(mine)
-    done = ask(audit, "proof", key, proof)
-    assert done.returncode == 0, done.stderr
-    assert f'"entry":"{entry}"' in done.stdout
-    assert '"action":"read 4.8.1"' in done.stdout
-    assert KNOWN.text not in done.stdout
