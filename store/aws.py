@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import obstore
@@ -17,10 +20,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from store.errors import CommitConflictError, KekError, ObjectError, TamperedError
+from store.errors import CommitConflictError, InputError, KekError, ObjectError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from store.ports import Range
 
@@ -32,7 +35,48 @@ _CONFIG = Config(
 )
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 _MISSING = {"NoSuchKey", "404"}
+_LOCK = re.compile(r"(?P<mode>GOVERNANCE|COMPLIANCE) (?P<days>[1-9][0-9]{0,4})", re.ASCII)
 AT_ONCE = 16  # ranges asked for at once by a caller that waits
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """S3 Object Lock: for how long what is kept of the log can be neither changed nor removed.
+
+    Full tiles and bundles are locked, and each version of a checkpoint. A partial tile is not: it
+    is replaced by the full one within hours, and its entries stand in that.
+
+    Attributes:
+        mode: ``GOVERNANCE``, which some may lift, or ``COMPLIANCE``, which nobody may.
+        days: From when it is put.
+        now: Tells the time, seconds since 1970.
+    """
+
+    mode: Literal["GOVERNANCE", "COMPLIANCE"]
+    days: int
+    now: Callable[[], float] = field(repr=False)
+
+    @classmethod
+    def parse(cls, setting: str, now: Callable[[], float]) -> Lock:
+        """Return the lock of ``MODE DAYS``. Raises InputError (``bad_setting``)."""
+        match = _LOCK.fullmatch(setting)
+        if match is None:
+            raise InputError(
+                "METERKEEP_LOG_LOCK is GOVERNANCE or COMPLIANCE, and days", code="bad_setting"
+            )
+        mode: Any = match["mode"]
+        return cls(mode, int(match["days"]), now)
+
+    def of(self, name: str) -> dict[str, Any]:
+        """Return what S3 is told with an object called ``name``."""
+        if not name.startswith("log/") or ".p/" in name:
+            return {}
+        until = datetime.fromtimestamp(self.now() + self.days * 86_400, UTC)
+        # S3 takes no lock without a checksum of the body.
+        return {
+            "ObjectLockMode": self.mode, "ObjectLockRetainUntilDate": until,
+            "ChecksumAlgorithm": "SHA256",
+        }  # fmt: skip
 
 
 class KmsKek:
@@ -80,7 +124,8 @@ class S3Objects:
 
     is_local = False
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, lock: Lock | None = None) -> None:
+        self._lock = lock
         self._bucket, self._prefix = bucket, prefix.strip("/") + "/" if prefix.strip("/") else ""
         try:
             self._s3 = boto3.client("s3", region_name=_region(), config=_CONFIG)
@@ -132,10 +177,11 @@ class S3Objects:
             raise TamperedError("tile", "a part of the log is not what was written")
 
     def _placed(self, name: str, body: bytes, condition: Mapping[str, str]) -> bool:
-        """Put ``body`` where ``condition`` holds; return whether it did."""
+        """Put ``body``, locked, where ``condition`` holds; return whether it did."""
         key = self._prefix + name
+        more: Mapping[str, Any] = {} if self._lock is None else self._lock.of(name)
         try:
-            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, **condition)  # type: ignore[arg-type]
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, **condition, **more)  # type: ignore[arg-type]
         except (ClientError, BotoCoreError) as error:
             if _code(error) in _TAKEN:
                 return False

@@ -65,6 +65,8 @@ class Settings:
         issuers: A TOML file of the other issuers whose tokens count; None for none.
         dask: The Dask scheduler that jobs go to; None for processes of this machine.
         witnesses: A TOML file of who cosigns the log's checkpoints; None for nobody.
+        log_lock: How S3 locks what is kept of the log: ``COMPLIANCE 2555``, mode and days; None for
+            not at all.
         proxies: Networks of the proxies whose word about a caller's certificate counts.
     """
 
@@ -80,6 +82,7 @@ class Settings:
     pin_file: Path | None = None
     dask: str | None = None
     witnesses: Path | None = None
+    log_lock: str | None = None
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
@@ -102,6 +105,7 @@ class Settings:
             Path(pin_file).absolute() if pin_file else None,
             env.get("METERKEEP_DASK") or None,
             Path(witnesses).absolute() if witnesses else None,
+            env.get("METERKEEP_LOG_LOCK") or None,
         )
 
 
@@ -468,10 +472,14 @@ def forget_keys() -> None:
 def objects(settings: Settings) -> Objects:
     """Return the keeper of the objects that ``settings`` name."""
     if settings.objects.startswith("s3://"):
-        from store.aws import S3Objects  # noqa: PLC0415 - boto3 is loaded only where AWS is used
+        from store.aws import Lock, S3Objects  # noqa: PLC0415 - boto3 is loaded only where AWS is used
 
         bucket, _, prefix = settings.objects.removeprefix("s3://").partition("/")
-        return S3Objects(bucket, prefix)
+        told = settings.log_lock
+        lock = None if told is None else Lock.parse(told, SystemClock().now)
+        return S3Objects(bucket, prefix, lock)
+    if settings.log_lock is not None:
+        raise InputError("METERKEEP_LOG_LOCK needs s3://: a folder locks none", code="bad_setting")
     if "://" in settings.objects:
         raise InputError("METERKEEP_OBJECTS is a folder or s3://bucket/prefix", code="bad_setting")
     return FolderObjects(Path(settings.objects))
