@@ -29,8 +29,6 @@ from store.edge import Edge
 from store.errors import (
     CommitConflictError,
     LogError,
-    ObjectError,
-    ProofError,
     StoreError,
     TamperedError,
 )
@@ -38,9 +36,10 @@ from store.log import Entry, Kind
 from store.log_clock import YearGuard, year_of
 from store.log_keys import LogKeys, signers_of
 from store.merkle import consistency_proof, leaf_hash
-from store.notes import Checkpoint, open_note, sign_note
-from store.places import Lease, Standing
+from store.notes import Checkpoint, sign_note
+from store.places import Lease
 from store.shelf import Shelf
+from store.taking_up import TakingUp
 from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Hashes, Tile, due, encode_bundle
 from store.verdicts import follows, names_key
 
@@ -56,10 +55,6 @@ FEW_ROWS = 100  # leaves numbered in one transaction: 2 ms that an answer may wa
 CROWD = 1_000  # leaves after which there is a crowd, and transactions are of MOST_ROWS
 BREATH = 0.001  # seconds between two: whoever waits for SQLite's one writer looks every half
 MOST_LEAVES = 8_192  # of one checkpoint: some 3 MB in memory
-_ROLLED_BACK = (
-    "the database is older than the log's checkpoint: it was brought back from a backup, and would "
-    "undo withdrawals and erasures made since; bring back its newest state, and serve then"
-)
 
 
 def origin_of(url: str, shard: int) -> str:
@@ -119,7 +114,7 @@ class Sequencer:
     ) -> None:
         self._places, self._objects = places, objects
         self._log, self._keys, self._clock, self._url = log, keys, clock, url
-        self._witnesses = witnesses
+        self._witnesses, self._tree = witnesses, TakingUp(places, objects, keys)
         self._holder = os.urandom(8).hex()
         self._state: _State | None = None
         self._turn, self._guard = threading.Lock(), YearGuard(clock)
@@ -160,9 +155,9 @@ class Sequencer:
             TamperedError: A tile or checkpoint is not what was written.
             ObjectError: The log's storage is gone.
         """
-        standing = self._newest(self._year())
+        standing = self._tree.newest(self._year())
         if standing is not None:
-            _, edge, _ = self._opened(standing.shard)
+            _, edge, _ = self._tree.opened(standing.shard)
             shelf = Shelf(self._objects, standing.shard)
             scrub.newest(shelf, edge, LOOKED_FIRST if self._objects.is_local else LOOKED)
 
@@ -202,6 +197,7 @@ class Sequencer:
         if year != begins and (state is None or year > state.shard):
             standing = self._places.standing()
             if standing is not None and year > standing.shard:
+                self._tree.newest(year)
                 self._guard.check(year, self._places.last_published())
         return year
 
@@ -308,76 +304,19 @@ class Sequencer:
     def _load(self, lease: Lease) -> _State:
         """Return what stands, checked; the checkpoint of a pass that died is noted."""
         year = year_of(self._clock.now())
-        standing = self._newest(year)
+        standing = self._tree.newest(year)
         if standing is None:
             with self._places.held(lease) as connection:
                 standing = self._places.begin(connection, year, origin_of(self._url, year))
-        standing, edge, note = self._opened(standing.shard)
+        standing, edge, note = self._tree.opened(standing.shard)
         if note is not None and edge.size > standing.published:
             self._places.publish(lease, standing.shard, edge.size, edge.root(), note)
         shelf = Shelf(self._objects, standing.shard)
         return _State(lease, standing.shard, standing.origin, standing.numbered, edge, note, shelf)
 
-    def _opened(self, shard: int) -> tuple[Standing, Edge, bytes | None]:
-        """Return how far a tree is, its edge at its checkpoint, and the checkpoint, all checked."""
-        shelf = Shelf(self._objects, shard)
-        standing, size, root, note = self._standing(shelf, shard)
-        edge = Edge.load(standing.published, shelf.tile)
-        if edge.root() != standing.root:
-            raise TamperedError("tile", "the tiles of the log are not those under its checkpoint")
-        leaves = self._places.leaves(shard, standing.published, size)
-        edge.extend(leaf_hash(leaf) for leaf in leaves)
-        if edge.root() != root:
-            raise TamperedError("checkpoint", "the log's checkpoint is not that of its entries")
-        return standing, edge, note
-
-    def _standing(self, shelf: Shelf, shard: int) -> tuple[Standing, int, bytes, bytes | None]:
-        """Return how far a tree is, and size, root and note of its checkpoint.
-
-        The checkpoint is read before the database, which is ahead of it at any moment. It may be
-        behind what was published meanwhile, but then not when it is read again.
-        """
-        least = 0
-        while True:
-            note = shelf.checkpoint()
-            standing = self._places.standing(shard)
-            assert standing is not None
-            size, root = self._read(standing, note)
-            if size > standing.numbered:
-                raise LogError(_ROLLED_BACK, code="log_rolled_back")
-            if size < least:
-                raise TamperedError("checkpoint", "the log's checkpoint is an older one")
-            if size >= standing.published:
-                return standing, size, root, note
-            least = standing.published
-
-    def _read(self, standing: Standing, note: bytes | None) -> tuple[int, bytes]:
-        """Return size and root of a checkpoint that this log signed; of none the empty tree's."""
-        if note is None:
-            if standing.published:
-                raise ObjectError("the log's checkpoint is not there: bring its storage back")
-            return 0, Edge().root()
-        try:
-            keys = [one.verifier for one in self._keys.every(standing.origin)]
-            signed = open_note(note, keys)
-            found = Checkpoint.parse(signed.text)
-        except ProofError:
-            raise TamperedError("checkpoint", "the log's checkpoint is not signed by it") from None
-        if found.origin != standing.origin:
-            raise TamperedError("checkpoint", "the checkpoint is another log's")
-        return found.size, found.root
-
-    def _newest(self, year: int) -> Standing | None:
-        """Return the newest tree. Raises LogError where ``year`` has a checkpoint and no tree."""
-        note = Shelf(self._objects, year).checkpoint()  # before the database; see `_standing`
-        standing = self._places.standing()
-        if note is not None and (standing is None or standing.shard < year):
-            raise LogError(_ROLLED_BACK, code="log_rolled_back")
-        return standing
-
     def _turn_year(self, before: _State, year: int) -> _State:
         """Begin ``year``; its first leaf holds the last checkpoint of the year before."""
-        self._newest(year)
+        self._tree.newest(year)
         origin, shelf = origin_of(self._url, year), Shelf(self._objects, year)
         # In the action too: an outsider, who has no details, sees that the years follow each other.
         action = follows(before.shard, before.edge.size, before.edge.root())
