@@ -96,7 +96,9 @@ def take_in(store: Store, forgotten: Sequence[Forgotten], said: Mapping[str, Any
             end = max(one.position for one in forgotten if one.shard == shard) + 1
             t = tables.trees
             connection.execute(update(t).where(t.c.shard == shard).values(numbered=end))
-        store.log.append(connection, Entry(Kind.OPERATE, "restore", detail=dict(said)))
+        first = min((one.shard, one.position) for one in forgotten)
+        detail = dict(said) | {"first": list(first)}
+        store.log.append(connection, Entry(Kind.OPERATE, "restore", detail=detail))
 
 
 def _begin(store: Store, connection: Any, shard: int) -> None:

@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from store.log import Kind
@@ -24,6 +25,7 @@ from store.walking import MOST_FINDINGS, Finding
 _MOST_KEYS = 1_000  # keys that a customer had one after the other
 STALE = 60_000  # ms for which an answer under way may rest on a fact that has just ended
 _NEVER_ERASED = {Kind.FACT, Kind.INGEST, Kind.REVERT, Kind.COMPACT}
+_DAY = 86_400_000  # ms
 _FILE = re.compile(r"register=(?P<register>\w+)/month=(?P<month>[0-9-]+)/")
 
 
@@ -153,10 +155,9 @@ class Replay:
         elif kind == Kind.EXPORT and leaf["action"] == "export":
             self.exports[detail["export"]] = leaf["entry"], detail["leaves"], detail["root"]
         elif leaf["action"] == "restore":
-            self.lost.append((where, len(self.blind)))
-            self.blind.clear()
+            self._restore(where, detail)
         elif leaf["action"] == "retain months":
-            self._retain(where, detail)
+            self._retain(where, leaf["at"], detail)
         elif leaf["action"] == "retain details":
             self.erasures += 1
         elif kind == Kind.INTENT and leaf["decision"] == "allow" and "rests_on" in detail:
@@ -185,11 +186,26 @@ class Replay:
             self.note(f"commit {commit.number}", "two entries state it")
         self.commits[commit.number] = commit
 
-    def _retain(self, where: str, detail: Mapping[str, Any]) -> None:
-        """Let months go: some of their files, and more of them in the next entry."""
+    def _retain(self, where: str, at: int, detail: Mapping[str, Any]) -> None:
+        """Let months go: some of their files, and more of them in the next entry.
+
+        Only of what it names files of, and only once that was over for as long as it says.
+        """
         self._leave(where, detail["files"])
-        past = {key for key in self.rows if key[1].split(" ")[1] in detail["months"]}
-        self.past |= past
+        places = {_place(name) for name in detail["files"]}
+        self.past |= {key for key in self.rows if key[1] in places}
+        months = {place.split(" ")[1] for place in places}
+        if months != set(detail["months"]):
+            self.note(f"entry {where}", "lets months go of which it names no file")
+        if any(at < _end_of(month) + detail.get("days", 0) * _DAY for month in months):
+            self.note(f"entry {where}", "lets a month go before its time")
+
+    def _restore(self, where: str, detail: Mapping[str, Any]) -> None:
+        """Let details be gone that a restore lost: those from the first entry that it forgot on."""
+        first = detail.get("first")
+        lost = [one for one in self.blind if first is None or _place_of(one[0]) >= tuple(first)]
+        self.lost.append((where, len(lost)))
+        self.blind = [one for one in self.blind if one not in lost]
 
     def _leave(self, where: str, files: Sequence[str]) -> None:
         for file in files:
@@ -210,6 +226,18 @@ class Replay:
         if not detail["rests_on"]:
             self.note(f"entry {where}", "an answer that rests on nothing")
         self.rests(where, leaf, (ground["entry"] for ground in detail["rests_on"]))
+
+
+def _end_of(month: str) -> int:
+    """Return when ``YYYY-MM`` ended, ms since 1970."""
+    year, number = divmod(int(month[:4]) * 12 + int(month[5:]), 12)
+    return int(datetime(year, number + 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+def _place_of(where: str) -> tuple[int, int]:
+    """Return year and index of an entry; before all others where it has no place yet."""
+    year, _, index = where.partition("/")
+    return (int(year), int(index)) if index else (-1, -1)
 
 
 def _place(name: str) -> str:

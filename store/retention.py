@@ -136,6 +136,7 @@ class Retention:
         detail = {
             "files": [f"{row.name} {row.index_digest.hex()}" for row in rows],
             "months": sorted({month_name(row.month) for row in rows}),
+            "days": self._rules.days["half_hourly_reads"],
         }
         self._log.append(connection, Entry(Kind.OPERATE, "retain months", detail=detail))
         here = update(f).where(f.c.id.in_([row.id for row in rows]), f.c.state == FileState.LIVE)

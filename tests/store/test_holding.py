@@ -24,7 +24,7 @@ from store.holding import trees
 from store.log import Entry, Kind
 from store.log_commands import store_copies
 from store.notes import Verifier
-from store.reads import Register, Window
+from store.reads import Register, Window, month_name
 from store.retention import Retention
 from store.verdicts import Status, Trust, Verdict
 from store.verifying import verify_all
@@ -317,6 +317,53 @@ def test_a_new_lookup_key_takes_no_fact_away(kept: World) -> None:
     assert "1 that the log states are gone" in wrong(kept)
 
 
+def let_go(world: World, **detail: Any) -> None:
+    with world.store.database.write() as connection:
+        world.store.log.append(connection, Entry(Kind.OPERATE, "retain months", detail=detail))
+
+
+def test_a_retention_that_names_no_file_excuses_no_row(kept: World) -> None:
+    let_go(kept, files=[], months=["2025-07", "2025-08"], days=1)
+    told = wrong(kept)
+    assert "lets months go of which it names no file" in told
+    by_hand(kept, update(tables.files).values(state=FileState.DEAD))
+    assert "are gone" in wrong(kept), "its rows are missed all the same"
+
+
+@pytest.mark.parametrize("days", [0, 10_000])
+def test_a_retention_before_its_time_is_found(kept: World, days: int) -> None:
+    """A month that has not ended yet, or not for as long as the entry itself says."""
+    file = live_file(kept, 0)
+    named = f"{file['name']} {file['index_digest'].hex()}"
+    month = month_name(file["month"])
+    if not days:
+        kept.clock.time = DAY * 86_400.0  # within that month
+    let_go(kept, files=[named], months=[month], days=days)
+    assert "lets a month go before its time" in wrong(kept)
+
+
+def test_a_restore_excuses_what_it_forgot_and_nothing_older(kept: World) -> None:
+    def restored(*first: int) -> Verdict:
+        with kept.store.database.write() as connection:
+            detail = {"entries": 1, "first": list(first)}
+            kept.store.log.append(connection, Entry(Kind.OPERATE, "restore", detail=detail))
+        return held(kept)
+
+    kept.store.sequencer.run()
+    le = tables.leaves.c
+    with kept.store.database.read() as connection:
+        query = select(le.shard, le.position, le.entry, le.leaf).order_by(le.id)
+        facts = [row[:3] for row in connection.execute(query) if b'"kind":"fact"' in row[3]]
+    shard, position, entry = facts[0]
+    by_hand(kept, delete(tables.details).where(tables.details.c.entry == entry))
+    assert "its detail is gone, and no erasure takes a fact's" in wrong(kept)
+    later = restored(shard, position + 1)
+    assert "no erasure takes a fact's" in " ".join(one.what for one in later.every)
+    forgot = restored(shard, position)
+    assert not [one for one in forgot.every if "no erasure takes" in one.what]
+    assert "what 1 entries before it stated was lost" in " ".join(forgot.unknown)
+
+
 # ---- commits -------------------------------------------------------------------------------------
 
 CHANGES: list[tuple[str, Callable[[], list[Any]]]] = [
@@ -454,8 +501,8 @@ def test_an_export_that_a_row_written_by_hand_allowed_is_found(
     supplier.supplies(HOME, ALL)
     r = tables.registrations
     by_hand(home, update(r).values(entry=b"e" * 16))
-    monkeypatch.setattr(bulk, "_hold", lambda *_: True)
-    monkeypatch.setattr(bulk._Leaves, "state", lambda *_: True)
+    monkeypatch.setattr(bulk, "hold", lambda *_: True)
+    monkeypatch.setattr(bulk.Leaves, "state", lambda *_: True)
     assert supplier.exports(window_of(DAY)).meters == 1
     by_hand(home, delete(r))
     assert "rests on a fact that the log did not hold before it" in wrong(home)
