@@ -148,7 +148,7 @@ def restore(
 ) -> None:
     """Put a backup in place; do again what was erased, withdrawn and ended since it was made.
 
-    What is past its time goes again, too.
+    What `retain` had let go since goes again, too.
     """
     settings = Settings.from_environment()
     if folder is not None:
@@ -156,13 +156,14 @@ def restore(
     with open_store(settings) as store:
         done = Restoring(store).run(restated=restated)
         rules = retention_rules.load(settings.policies)
-        gone = Retention(store.database, store.log, store.clock, rules).enforce()
+        retention = Retention(store.database, store.log, store.clock, rules)
+        files = retention.enforce().files if done.retained else 0
     said = {"entries": done.entries, "done": dict(done.done), "commits": done.commits,
-            "restate": dict(done.restate), "files": gone.files}  # fmt: skip
+            "restate": dict(done.restate), "files": files}  # fmt: skip
     lines = [f"{done.entries:,} log entries since the backup"]
     lines += [f"{count:>10,}  {action}, done again" for action, count in done.done.items()]
     lines += [f"{count:>10,}  {action}: say again" for action, count in done.restate.items()]
-    lines += [f"{gone.files:>10,}  files of months that are past went"] if gone.files else []
+    lines += [f"{files:>10,}  files of months that are past went again"] if files else []
     lines += (
         [f"{done.commits:>10,}  commits lost: take their files in again"] if done.commits else []
     )

@@ -43,12 +43,14 @@ class Restored:
         commits: Commits since the backup: their sources must be taken in again.
         restate: How many entries of each action are forgotten, or cannot be done again: say
             those again.
+        retained: Whether what was past its time had been let go since: let it go again.
     """
 
     entries: int = 0
     done: Counter[str] = field(default_factory=Counter)
     commits: int = 0
     restate: Counter[str] = field(default_factory=Counter)
+    retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Restoring:
             action = str(one.said["action"])
             found.commits += one.said["kind"] == Kind.INGEST
             found.restate[action] += _is_lost(one.said)
+            found.retained |= action == "retain months"
             if action in KEPT:
                 todo.append(_Kept(action, self._told(one.entry)))
         strange = sum(k.action == "tenancy add" and self._is_strange(k.told) for k in todo)

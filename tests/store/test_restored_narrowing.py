@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from store import tables
 from store.backup import back_up, put_back
 from store.errors import InputError
 from store.facts import Supply
+from store.log import Entry, Kind
 from store.reads import Mpxn, Window
 from store.restoring import Restored, Restoring
 from store.wiring import Settings
@@ -139,7 +140,7 @@ def test_a_commit_that_was_left_out_stays_out(disaster: Disaster) -> None:
     assert done.done == {"ingest revert": 1}
 
 
-def expect(world: World, values: list[int | None]) -> None:
+def expect(world: World, values: Sequence[int | None]) -> None:
     assert world.reads(HOME, window_of(DAY)) == values
 
 
@@ -210,3 +211,13 @@ def test_where_only_a_later_customer_was_erased_no_half_hour_is_lost_in_silence(
         assert (commit.erased, commit.days) == (3, 0)  # a day astride counts for both
 
     disaster.restored(look, restated=True)
+
+
+def test_what_retention_had_let_go_since_is_let_go_again(disaster: Disaster) -> None:
+    disaster.befalls(lambda w: w.store.log.write(Entry(Kind.OPERATE, "retain months")))
+    assert disaster.restored(lambda _: None).retained
+
+
+def test_what_nobody_had_let_go_stays(disaster: Disaster) -> None:
+    disaster.befalls(lambda world: world.store.facts.consents())
+    assert not disaster.restored(lambda world: expect(world, FULL)).retained
