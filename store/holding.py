@@ -20,7 +20,7 @@ from sqlalchemy import and_, or_, select
 from store import export_grounds, standing, tables
 from store.copies import leaves_in
 from store.errors import ObjectError, ProofError
-from store.log import Kind, commitment
+from store.leaves import Kind, commitment
 from store.replaying import Replay
 from store.tiles import TILE_WIDTH, width_at
 from store.verdicts import Verdict

@@ -1,47 +1,38 @@
-"""The log's leaves: written first, durable before anything is answered.
+"""The log's writer: an entry is durable before anything is answered.
 
-    leaf, at most 65,535 bytes
-    offset  size  field
-    0       1     version, 1
-    1       n     JSON, keys sorted, no blanks: action, at (ms since 1970), commitment (hex),
-                  decision, entry (hex), kind, party, policy (hex)
-
-A leaf holds no personal data and no subject. Who was read, on which basis, stands in the *detail*
-beside it: canonical JSON that can be erased, to which the leaf commits by HMAC-SHA256 under a key
-drawn for this one record. Durable means that the leaf's row is committed: in the transaction of
-what it records (a commit, a fact), or in a group with other callers' leaves (an answer). What
-became of an answer is noted late, in a group of such: nobody waits for it.
+What an entry is in bytes stands in `leaves`. Durable means that the leaf's row is committed: in the
+transaction of what it records (a commit, a fact), or in a group with other callers' leaves (an
+answer). What became of an answer is noted late, in a group of such: nobody waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from sqlalchemy import bindparam, insert
 
 from store import tables
 from store.database import BusyError, Prepared
 from store.errors import CatalogueError, InputError, MeterkeepError
+from store.leaves import ENTRY_SIZE, Entry, EntryId, Kind, canonical, commitment, encode
 from store.syncing import Behind
 
 if TYPE_CHECKING:
     from store.database import Database, Session
     from store.ports import Clock
 
-VERSION = 1
-ENTRY_SIZE = 16  # bytes
-LEAF_LIMIT = 65_535  # bytes
+__all__ = [  # what entries are made of, for who writes them
+    "Entry", "EntryId", "Kind", "Leaf", "Log", "canonical", "commitment", "encode",
+]  # fmt: skip
+
 USED = "used_before"  # the decision of what came with a proof that had been used
 GROUP = 256  # leaves committed together at most
 MANY = 24  # leaves of a group after which company is worth waiting for
@@ -49,91 +40,6 @@ COMPANY = 0.0005  # seconds
 LATE = 0.1  # seconds until a late entry is made, and as many until it has a group of its own
 ALONG = 4  # late entries that an answer takes along
 MOST_LATE = 1_024  # such entries kept in memory; more are let go, and missed as outcomes
-
-
-class Kind(StrEnum):
-    """What a leaf records."""
-
-    INTENT = "intent"
-    OUTCOME = "outcome"
-    DENIED = "denied"
-    FACT = "fact"
-    INGEST = "ingest"
-    REVERT = "revert"
-    COMPACT = "compact"
-    ERASE = "erase"
-    EXPORT = "export"
-    KEY = "key"
-    POLICY = "policy"
-    OPERATE = "operate"
-
-
-class EntryId(bytes):
-    """The 16 random bytes that name an entry; one that was just written knows its leaf too.
-
-    Attributes:
-        leaf: As it stands in the log; what a promise is made of.
-    """
-
-    leaf: bytes
-
-    @classmethod
-    def of(cls, identity: bytes, leaf: bytes) -> EntryId:
-        """Return the name of the entry whose leaf is ``leaf``."""
-        made = cls(identity)
-        made.leaf = leaf
-        return made
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing to record.
-
-    Attributes:
-        kind: What sort of thing.
-        action: The verb: ``read 4.8.1``, ``consent grant``, ``ingest`` ..
-        party: Code of who acted; empty for the operator of this machine.
-        decision: ``allow``, or the refusal's code; of an outcome ``released`` or ``aborted``; empty
-            where nothing was decided.
-        policy: SHA-256 of the policy set that decided; empty where none did.
-        detail: JSON values; what an auditor may see and a customer may have erased.
-    """
-
-    kind: Kind
-    action: str
-    party: str = ""
-    decision: str = ""
-    policy: bytes = b""
-    detail: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-def canonical(value: Any) -> bytes:
-    """Return canonical JSON: keys sorted, no blanks, UTF-8 (RFC 8785 for the values used here)."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def commitment(key: bytes, detail: bytes) -> bytes:
-    """Return what a leaf says of its detail: nothing, unless one has the key."""
-    return hmac.digest(key, detail, "sha256")
-
-
-def encode(entry: Entry, identity: bytes, at: float, key: bytes, detail: bytes) -> bytes:
-    """Return the leaf of ``entry``. Raises InputError where it would exceed 65,535 bytes."""
-    leaf = bytes([VERSION]) + canonical(
-        {
-            "action": entry.action,
-            "at": int(at * 1000),
-            "commitment": commitment(key, detail).hex(),
-            "decision": entry.decision,
-            "entry": identity.hex(),
-            "kind": entry.kind.value,
-            "party": entry.party,
-            "policy": entry.policy.hex(),
-        }
-    )
-    if len(leaf) > LEAF_LIMIT:
-        raise InputError("a log leaf holds at most 65,535 bytes", code="too_large")
-    return leaf
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from store import tables
 from store.database import portions
-from store.log import commitment
+from store.leaves import commitment
 from store.log_index import HOUR, living, row_of
 from store.log_rows import Noted, noted
 from store.tiles import TILE_WIDTH

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from store.log import ENTRY_SIZE, VERSION, Kind
+from store.leaves import ENTRY_SIZE, VERSION, Kind
 
 POSITIONS: Final = 1 << 40  # of one shard at most
 SUBJECT_SIZE: Final = 16  # bytes

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from store import tables
 from store.errors import RefusedError
-from store.log import LEAF_LIMIT, Entry, Kind, canonical, encode
+from store.leaves import LEAF_LIMIT, Entry, Kind, canonical, encode
 from store.log_index import HOUR, Leaf, LogIndex
 from store.log_rows import noted, place_of, shard_of, subjects_of
 from tests.world import DAY, World, days_of, mpan, window_of
