@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
-from store import block, envelope, lake, log, tables, tiles
+from store import block, envelope, lake, log, sealed_names, tables, tiles
 from store.export_grounds import meter_leaf
 from store.keys import Dek, bucket_of
 from store.local import FileKek
@@ -354,12 +354,9 @@ class Ours:
         return dict(row)
 
     def mpxn(self, said: Said) -> bytes:
-        tenancies = self.world.store.quarantine._tenancies
         self._drawing(said["nonce"])
         dek = Dek(said["number"], envelope.cipher(said["dek"]))
-        row = tenancies._row(b"", 0, said["subject"], Mpxn(said["text"]), dek)
-        sealed: Any = row["mpxn"]
-        return bytes(sealed)
+        return sealed_names.seal(said["subject"], dek, Mpxn(said["text"]))
 
     def tag(self, said: Said) -> bytes:
         keys = self.world.store.keys
