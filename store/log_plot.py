@@ -149,7 +149,8 @@ def _hours(axes: Axes, found: Analysis, labels: Mapping[str, str]) -> None:
     named = [f"{label} (!)" if party in odd else label for party, label in labels.items()]
     axes.set_yticks(range(len(labels)), named)
     axes.set_xticks(range(0, 24, 3), [f"{hour:02}" for hour in range(0, 24, 3)])
-    axes.set_xlabel("hour of the day, London; left of the line is night, (!) hardly reads then")
+    mark = ", (!) hardly reads then" if odd else ""
+    axes.set_xlabel(f"hour of the day, London; left of the line is night{mark}")
     bar = axes.figure.colorbar(drawn, ax=axes, pad=0.01)
     bar.set_label("% of its requests")
     bar.outline.set_visible(False)
@@ -168,6 +169,8 @@ def _dated(axes: Axes, moments: Sequence[date]) -> None:
 
 
 def _peaks(axes: Axes, found: Analysis, labels: Mapping[str, str]) -> None:
+    from matplotlib.ticker import LogLocator  # noqa: PLC0415 - as above
+
     axes.set_title("Customers of one party in one hour")
     if _nothing(axes, found.peaks):
         return
@@ -185,6 +188,8 @@ def _peaks(axes: Axes, found: Analysis, labels: Mapping[str, str]) -> None:
         axes.annotate(name, (row["hour"].astimezone(UTC), row["customers"]), xytext=(-6, 4),
                       textcoords="offset points", fontsize=8, ha="right", color=_ODD)  # fmt: skip
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_formatter("")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("different customers")
     axes.set_xlabel("hour, UTC")

@@ -67,6 +67,11 @@ def verify(
         verdict.findings.append(
             Finding(CHECKPOINT, "its root is not that of the entries and tiles")
         )
+    if walked.early:
+        # An entry cannot be put in between. One that was written late, or by a clock that was set
+        # back, says so itself: it is no proof of anything, and worth a question.
+        several = f"{len(walked.early)} entries, the first {walked.early[0]}"
+        verdict.remarks.append(f"{several}, state a time long before one that stands before them")
     if not entries:
         verdict.remarks.append("tiles of hashes alone: entries were not seen")
     for older in kept:

@@ -21,6 +21,7 @@ from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Tile, split, width
 
 MOST_FINDINGS = 100  # told one by one; more are counted
 VERSION = 1  # of a leaf
+EARLY = 10 * 60_000  # ms by which an entry may state an earlier time than one before it
 _KEY = "key"  # the kind of an entry about keys
 
 
@@ -57,6 +58,8 @@ class Walked:
         found: Index of each leaf hash that was looked for.
         begins: The action of the first entry; None where it was not seen.
         keys: Index and action of each entry about keys, the first MOST_FINDINGS.
+        early: Indexes of entries that state a time long before one that stands before them, the
+            first MOST_FINDINGS.
     """
 
     root: bytes | None = None
@@ -70,6 +73,7 @@ class Walked:
     found: dict[bytes, int] = field(default_factory=dict)
     begins: str | None = None
     keys: list[tuple[int, str]] = field(default_factory=list)
+    early: list[int] = field(default_factory=list)
 
     def note(self, where: str, what: str) -> None:
         """Note a finding."""
@@ -163,6 +167,8 @@ class Walk:
             done.kinds[kind] += 1
             if kind == _KEY and len(done.keys) < MOST_FINDINGS:
                 done.keys.append((first + at, str(said.get("action"))))
+            if done.last is not None and time < done.last - EARLY:
+                done.early = [*done.early, first + at][:MOST_FINDINGS]
             done.first = time if done.first is None else min(time, done.first)
             done.last = time if done.last is None else max(time, done.last)
         if self._wanted:

@@ -206,6 +206,17 @@ def test_a_changed_entry_is_found_and_named(
     assert "tile/0/001" not in told(copy).replace(BUNDLE, "")  # the tile is not blamed
 
 
+def test_an_entry_that_is_put_at_the_end_under_an_earlier_time_is_told(tmp_path: Path) -> None:
+    """The log signed it, so it is no tampering: it stands where it came, whatever it says."""
+    late = [leaf_of(at) for at in range(300)] + [leaf_of(300, at=BEGIN - 3_600_000), leaf_of(301)]
+    one, _ = check(Book(late).write(tmp_path))
+    assert one.status is Status.CONSISTENT
+    said = "1 entries, the first 300, state a time long before one that stands before them"
+    assert said in one.remarks
+    slow = [leaf_of(at) for at in range(300)] + [leaf_of(300, at=BEGIN)]  # five minutes
+    assert check(Book(slow).write(tmp_path / "slow"))[0].remarks == []
+
+
 def test_of_the_last_entries_too_it_is_said_which_is_wrong(copy: Path) -> None:
     """No level stands above a partial tile: there the signed root tells."""
     entries, hashes = copy / "tile/entries/003.p/232", copy / "tile/0/003.p/232"
