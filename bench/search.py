@@ -18,8 +18,9 @@ from bench.figures import Figure, median, quantile
 from bench.plan import FULL
 from store.database import Database
 from store.log import Entry, Kind, canonical, encode
+from store.log_places import Wanted
 from store.log_rows import place_of
-from store.log_search import LogSearch, Wanted
+from store.log_search import LogSearch
 from store.wiring import Settings, initialise
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from service.searching import Searched, is_code, parse
 from service.shapes import entries as shaped
 from store.errors import RefusedError
 from store.log import Entry, EntryId, Kind
-from store.log_search import OPERATOR, LogSearch, Page
+from store.log_places import OPERATOR
+from store.log_search import LogSearch, Page
 from store.log_told import told
 from store.offices import may
 from store.outcomes import RELEASED

@@ -25,7 +25,8 @@ from store.errors import InputError, RefusedError
 from store.local import SystemClock
 from store.log import Entry, Kind
 from store.log_commands import log_app
-from store.log_search import MOST, LogSearch, Wanted
+from store.log_places import Wanted
+from store.log_search import MOST, LogSearch
 from store.log_told import told
 from store.offices import may
 from store.reads import Mpxn, moment_of

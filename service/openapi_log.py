@@ -8,7 +8,8 @@ from service.openapi import Document, problems
 from service.searching import USUAL
 from service.shapes.entries import CSV, JSON, PARQUET
 from store.log import Kind
-from store.log_search import MOST, OUTCOMES
+from store.log_places import OUTCOMES
+from store.log_search import MOST
 
 _ENTRY: Final[Document] = {
     "shard": 2026,

@@ -23,7 +23,8 @@ import orjson
 from service.asking import instant
 from store.errors import InputError
 from store.log import Kind
-from store.log_search import MOST, OPERATOR, OUTCOMES, Wanted
+from store.log_places import OPERATOR, OUTCOMES, Wanted
+from store.log_search import MOST
 
 USUAL: Final = 100  # entries of a page, unless told
 FILTERS: Final = (

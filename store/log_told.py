@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from store.log import Kind
-from store.log_search import OPERATOR, Found, Outcome
+from store.log_places import OPERATOR
+from store.log_search import Found, Outcome
 from store.reads import moment_of
 
 _LATEST: Final = 4_000_000  # a half-hour of the year 2198

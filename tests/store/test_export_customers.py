@@ -7,7 +7,8 @@ from sqlalchemy import insert, select
 from store import export_customers, tables
 from store.access_report import report
 from store.export_book import LIFE
-from store.log_search import LogSearch, Wanted
+from store.log_places import Wanted
+from store.log_search import LogSearch
 from store.log_told import told
 from store.reads import Mpxn
 from tests.store.exporting import Supplier

@@ -17,8 +17,9 @@ from store import tables
 from store.database import Database
 from store.log import Entry, Kind, canonical, encode
 from store.log_index import LogIndex
+from store.log_places import OPERATOR, Wanted
 from store.log_rows import Noted, noted, place_of
-from store.log_search import OPERATOR, LogSearch, Wanted
+from store.log_search import LogSearch
 from store.wiring import Settings
 
 SUBJECTS = [bytes([n]) * 16 for n in range(1, 6)]
