@@ -1,0 +1,187 @@
+"""One client asks without end, over several connections to a real server; another is not slowed.
+
+Nothing here is a ratio of times: `make bench` measures those (`noise`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.client import Client
+from store.credentials import new_client
+from store.grounds import FOREVER
+from store.policy import read
+from store.reads import MeterDays, Mpxn, Register, State, Window
+from store.wiring import Settings, create_kek, initialise, open_store
+from store.writestore import Source
+from tests.service.test_serving import PROGRAM, ROOT, day_of_text, free_port, wait_for
+
+HOME = Mpxn.parse("1200000000020")
+RATE, BURST = 20, 40
+CONNECTIONS = 4
+ASKED = 30  # questions of the calm client, fewer than its burst and slower than its rate
+PAUSE = 1 / RATE  # seconds before each
+QUESTION = "srv=4.8.1&from=2025-03-29T00:00:00Z&to=2025-03-31T00:00:00Z"
+
+
+@dataclass
+class Running:
+    port: int
+    clients: dict[str, dict[str, Any]] = field(repr=False)
+
+    def client(self, who: str) -> Client:
+        said = self.clients[who]
+        return Client(said["client_id"], said["service"], said["issuer"], said["key"])
+
+
+@pytest.fixture(params=["SQLite, one worker", "PostgreSQL, two workers"])
+def running(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
+    workers, port = 1, free_port()
+    monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("METERKEEP_POLICIES", str(tight(tmp_path / "policies")))
+    if request.param.startswith("PostgreSQL"):
+        workers = 2
+        monkeypatch.setenv("METERKEEP_DATABASE_URL", request.getfixturevalue("postgres_url"))
+    settings = Settings.from_environment()
+    create_kek(settings.kek)  # the database has its tables already, so `initialise` makes none
+    initialise(settings)
+    clients = filled(settings)
+    with serving(port, workers):
+        yield Running(port, clients)
+
+
+def tight(folder: Path) -> Path:
+    """Write the installed policy set with limits that a test reaches."""
+    folder.mkdir()
+    for name, text in read().items():
+        (folder / name).write_text(text)
+    limits = folder / "limits.toml"
+    text = limits.read_text().replace("= 100 ", f"= {RATE} ", 1).replace("= 200 ", f"= {BURST} ", 1)
+    limits.write_text(text)
+    return folder
+
+
+def filled(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Keep one home's reads and let two advisers in."""
+    with open_store(settings) as store:
+        days = np.arange(day_of_text("2025-03-28"), day_of_text("2025-04-02"), dtype=np.int32)
+        shape = (len(days), 48)
+        part = MeterDays(
+            (HOME,), np.zeros(len(days), np.int32),
+            np.full(len(days), Register.ACTIVE_IMPORT, np.uint8), days,
+            np.full(shape, 100, np.uint16), np.full(shape, State.MEASURED, np.uint8),
+        )  # fmt: skip
+        store.writes.commit([part], [Source(hashlib.sha256(b"x").digest(), "test", "", 1, ())])
+        clients = {}
+        for who in ("noisy", "calm"):
+            clients[who] = dict(new_client(store.facts, who, ["OU"], settings.public_url))
+            store.facts.grant_consent(
+                HOME, clients[who]["client_id"], Window(0, FOREVER), granularity="PT30M",
+                purpose="advice", evidence=bytes(32), reference="letter",
+            )  # fmt: skip
+    return clients
+
+
+@contextmanager
+def serving(port: int, workers: int) -> Iterator[None]:
+    program = PROGRAM.replace(", 1)", f", {workers})")
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(port)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            wait_for(port, process)
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@dataclass
+class Noise:
+    """What the noisy client's connections were told; counted by themselves, summed afterwards."""
+
+    refusals: list[tuple[int, Any, Any, bytes]] = field(default_factory=list)
+    codes: Counter[int] = field(default_factory=Counter)
+
+
+def ask(http: HTTPConnection, client: Client, path: str) -> tuple[HTTPResponse, bytes]:
+    http.request("GET", f"{path}?{QUESTION}", headers=client.headers("GET", path))
+    answer = http.getresponse()
+    return answer, answer.read()
+
+
+def hammer(client: Client, port: int, path: str, stop: threading.Event, heard: Noise) -> None:
+    """Ask without a pause, deaf to what it is told, until the event."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as http:
+        while not stop.is_set():
+            answer, body = ask(http, client, path)
+            heard.codes[answer.status] += 1
+            if answer.status == 429 and len(heard.refusals) < 5:
+                told = answer.headers["ratelimit-policy"], answer.headers["ratelimit"]
+                heard.refusals.append((int(answer.headers["retry-after"]), *told, body))
+
+
+def wait_until_refused(heard: list[Noise]) -> None:
+    """Wait until the noise has used up what it may."""
+    for _ in range(600):
+        if all(one.codes[429] for one in heard):
+            return
+        time.sleep(0.05)
+    raise AssertionError("nobody was refused")
+
+
+def test_a_client_that_never_stops_takes_no_answer_from_another(running: Running) -> None:
+    port, stop, heard = running.port, threading.Event(), [Noise() for _ in range(CONNECTIONS)]
+    began, told = time.monotonic(), Counter[int]()
+    with running.client("noisy") as noisy, running.client("calm") as calm:
+        loud, quiet = (f"/v1/meter-points/{one.lookup(HOME)}/reads" for one in (noisy, calm))
+        threads = [Thread(target=hammer, args=(noisy, port, loud, stop, one)) for one in heard]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until_refused(heard)
+            with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as http:
+                for _ in range(ASKED):
+                    time.sleep(PAUSE)
+                    answer, body = ask(http, calm, quiet)
+                    told[answer.status] += b'"values"' in body
+            noise = sum(one.codes[429] for one in heard)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(30)
+    elapsed = time.monotonic() - began
+    assert told == {200: ASKED}
+    # The noise went on all the while, and was told so on each of its connections.
+    assert noise > 2 * ASKED
+    for one in heard:
+        assert set(one.codes) <= {200, 429}
+        for after, policy, left, body in one.refusals:
+            assert after >= 1
+            assert f'"requests";q={BURST};w=2' in policy
+            assert re.match(r'"requests";r=0;t=\d+', left)
+            assert b'"rate_limited"' in body
+    # It got what it may have and no more: its burst, its rate, and what a worker lets in ahead.
+    let_in = sum(one.codes[200] for one in heard)
+    assert BURST / 2 <= let_in <= BURST + (RATE + 2 * CONNECTIONS) * elapsed
