@@ -80,7 +80,7 @@ def build(home: Path, meters: int, **elsewhere: str) -> World:
         _compact(store)
         built = time.perf_counter() - began
         for mpxn in asked:
-            _allow(store, mpxn, client["client_id"])
+            allow(store, mpxn, client["client_id"])
     return World(settings, meters, reads, tuple(asked), client, window(), built)
 
 
@@ -113,7 +113,8 @@ def _compact(store: Store) -> None:
     store.compaction.sweep(grace=-1.0)
 
 
-def _allow(store: Store, mpxn: Mpxn, code: str) -> None:
+def allow(store: Store, mpxn: Mpxn, code: str) -> None:
+    """Let an adviser read the half-hours of ``mpxn``."""
     store.facts.grant_consent(
         mpxn,
         code,

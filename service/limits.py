@@ -1,4 +1,4 @@
-"""How much a client may ask: counted for all workers together, and nobody is kept waiting for it.
+"""How much a client may ask: counted for all workers together.
 
     429 rate_limited      more requests than the client's rate and burst
     429 volume_limited    more half-hours asked for in one UTC day
@@ -10,7 +10,9 @@ hands that out: most answers cost a subtraction here and no row there. The first
 pause is answered while the taking is under way, so a client may exceed its rate by one request a
 second and worker. How many a worker takes at once grows with how often it has to.
 
-A refusal comes before any fact is read. It is logged by the minute, client and code, with how many
+A refusal comes before any fact is read, and still costs a token and a proof. Who asks again before
+the time that it was told gets its next refusal a moment later, so that a client that never stops
+takes a worker's time from nobody. A refusal is logged by the minute, client and code, with how many
 there were: whom refusals cost nothing must not be able to fill the log.
 """
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 PAUSE = 1.0  # seconds without a lease after which a request is let in at once
 KEPT = 2.0  # seconds that what was taken may be handed out
+HOLD = 0.25  # seconds for which a refusal is held of who did not wait as told
 PERIOD = 60.0  # seconds of refusals that one leaf tells of
 _SHARE = 8  # a worker takes at most this part of a burst at once
 _PART = 1_000  # and of a day's half-hours
@@ -52,11 +55,14 @@ class LimitedError(MeterkeepError):
 
     Attributes:
         headers: When to ask again.
+        wait: The same, in whole seconds.
+        deaf: Whether it was told before, and did not wait.
     """
 
     def __init__(self, code: str, message: str, wait: float) -> None:
         super().__init__(message, code=code)
-        self.headers = {"retry-after": str(max(1, -int(-wait // 1)))}
+        self.wait, self.deaf = max(1, -int(-wait // 1)), False
+        self.headers = {"retry-after": str(self.wait)}
 
 
 @dataclass(slots=True)
@@ -68,6 +74,7 @@ class _Purse:
         want: How many to take next.
         taken: When they were taken.
         blocked: Until when there are none, for any worker.
+        heed: Until when it was told to wait.
         left: Requests that others had left at that time.
         lease: The taking that is under way.
         half_hours: Of ``day``; ``spare`` is what others had left.
@@ -80,6 +87,7 @@ class _Purse:
     want: int = 1
     taken: float = float("-inf")
     blocked: float = float("-inf")
+    heed: float = float("-inf")
     left: int = 0
     lease: asyncio.Task[None] | None = None
     day: float = -1.0
@@ -200,7 +208,9 @@ class Limits:
 
     def _refuse(self, purse: _Purse, code: str, message: str, wait: float) -> None:
         self.refusals.count(purse.client, code)
-        raise LimitedError(code, message, wait)
+        limited, now = LimitedError(code, message, wait), self._clock.now()
+        limited.deaf, purse.heed = now < purse.heed, now + limited.wait
+        raise limited
 
 
 class Refusals:
@@ -244,7 +254,12 @@ class Gate(Guard):
     async def principal(self, sent: Sent, now: float) -> Principal:
         """Return who sent a request, counted; see `Guard.principal` and `Limits.admit`."""
         principal = await super().principal(sent, now)
-        await self._limits.admit(principal)
+        try:
+            await self._limits.admit(principal)
+        except LimitedError as limited:
+            if limited.deaf:
+                await asyncio.sleep(HOLD)
+            raise
         return principal
 
 

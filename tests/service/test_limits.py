@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from service.identity import Principal
-from service.limits import LimitedError, Limits, Strikes
+from service.limits import HOLD, LimitedError, Limits, Strikes
 from store import limit_rules, tables
 from store.allowances import DAY, requests, volume
 from store.errors import StoreError
@@ -250,6 +250,40 @@ def test_a_noisy_client_is_refused_before_any_fact_is_read_and_nobody_else_is(
             assert (await caller.http.get(asked, headers=noisy)).status_code == 429
         quiet = await caller.reads("reader", to="2025-02-01T00:30:00Z")
         assert quiet.status_code == 200
+
+    calling(body)
+
+
+def test_who_does_not_wait_as_told_is_refused_a_moment_later(
+    calling: Calling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limit_rules, "load", lambda _: RULES)
+    held: list[float] = []
+    sleep = asyncio.sleep
+
+    async def hold(seconds: float) -> None:
+        held.append(seconds)
+        await sleep(0)
+
+    async def body(caller: Caller) -> None:
+        noisy = await caller.headers("supplier")
+
+        async def ask() -> int:
+            answer = await caller.http.get("/v1/consents/c_0", headers=noisy)
+            return answer.status_code if answer.status_code == 429 else 0
+
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", hold)
+            while not await ask():
+                assert not held
+            assert not held  # the first refusal comes at once
+            assert await ask()
+            assert held == [HOLD]
+            caller.world.clock.at += 2
+            assert not await ask()
+            while not await ask():
+                pass
+            assert held == [HOLD]  # it waited as told, so this is a first refusal again
 
     calling(body)
 
