@@ -14,21 +14,25 @@ grants nothing: whoever opens what is told here looks at each customer's keys ag
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store import fleet_pages, tables
 from store.alike import Alike, Allowed
-from store.fleet_facts import STRANGE, Leaves, Mark, Page, choices_of, consents_of, hold
+from store.fleet_facts import STRANGE, Leaves, Mark, Page, States, choices_of, consents_of, hold
 from store.grants import FleetQuestion, Withheld
 from store.marks import Marks
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from store.database import Database
     from store.policy import Policy
 
 TAMPERED: Final = "tampered"
+Pages = Generator[tuple[Page, States], None, None]
 
 
 class Decided(NamedTuple):
@@ -67,7 +71,8 @@ class Bulk:
         Args:
             question: Who asks for what.
             now: Seconds since 1970.
-            tags: Which meter points, each once; None for every one that the party has a
+            tags: Which meter points, each once (taken on a thread of its own from time to time);
+                None for every one that the party has a
                 registration to (a supplier, a network) or a consent to (an Other User), whether
                 that holds or not.
 
@@ -81,20 +86,42 @@ class Bulk:
     def _pages(
         self, party: str, alike: Alike, tags: Iterable[bytes] | None
     ) -> Iterator[list[Decided]]:
-        leaves, mark = Leaves(), self._marks.maker()
+        mark = self._marks.maker()
         own = tables.consents if alike.by_consent else tables.registrations
         with self._database.read() as connection, fleet_pages.tables_of(connection):
-            pages = (
+            filled = (
                 fleet_pages.own(connection, own, party)
                 if tags is None
                 else fleet_pages.listed(connection, tags, party)
             )
-            for _ in pages:
-                with _unswept():
-                    page = Page(connection)
-                    leaves.take(connection, page.entries)
-                    decided = _decided(page, party, alike, mark, leaves)
-                yield decided
+            pages = _read(connection, filled)
+            with closing(pages if self._database.is_local else _ahead(pages)) as read:
+                while decided := _next(read, party, alike, mark):
+                    yield decided
+
+
+def _read(connection: Connection, filled: Iterator[None]) -> Pages:
+    """Yield the facts of each page, and what its leaves state."""
+    leaves = Leaves()
+    for _ in filled:
+        page = Page(connection)
+        yield page, leaves.take(connection, page.entries)
+
+
+def _ahead(pages: Pages) -> Pages:
+    """Yield the same, while the next is read: a database of another process has its own core."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, pages, None)
+        while (page := coming.result()) is not None:
+            coming = reader.submit(next, pages, None)
+            yield page
+
+
+def _next(pages: Pages, party: str, alike: Alike, mark: Mark) -> list[Decided]:
+    """Return what is decided of the next page; nothing where there is none."""
+    with _unswept():
+        page = next(pages, None)
+        return [] if page is None else _decided(*page, party, alike, mark)
 
 
 @contextmanager
@@ -112,14 +139,14 @@ def _unswept() -> Iterator[None]:
             gc.enable()
 
 
-def _decided(page: Page, party: str, alike: Alike, mark: Mark, leaves: Leaves) -> list[Decided]:
+def _decided(page: Page, states: States, party: str, alike: Alike, mark: Mark) -> list[Decided]:
     """Return what is decided of each meter point of a page."""
     tampered = (Withheld(alike.window, TAMPERED),)
     if page.plain:
-        return _plainly(page, party, alike, mark, leaves, tampered)
+        return _plainly(page, states, party, alike, mark, tampered)
     decided = []
     for tag, lived, supplied, asked, chose in page.each():
-        if not hold(leaves.state, mark, tag, party, (lived, supplied, asked, chose)):
+        if not hold(states, mark, tag, party, (lived, supplied, asked, chose)):
             decided.append(Decided(tag, (), tampered))
         elif alike.by_consent:
             decided.append(Decided(tag, *alike.consented(lived, consents_of(asked))))
@@ -129,10 +156,10 @@ def _decided(page: Page, party: str, alike: Alike, mark: Mark, leaves: Leaves) -
 
 
 def _plainly(
-    page: Page, party: str, alike: Alike, mark: Mark, leaves: Leaves, tampered: tuple[Withheld]
+    page: Page, states: States, party: str, alike: Alike, mark: Mark, tampered: tuple[Withheld]
 ) -> list[Decided]:
     """Return the same of a plain page, with less ado."""
-    states, ruled, decided = leaves.state, alike.plainly, []
+    ruled, decided = alike.plainly, []
     for (_, tag), tenancy, registration in zip(
         page.tags, page.tenancies, page.registrations, strict=True
     ):

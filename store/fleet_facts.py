@@ -5,8 +5,9 @@ A leaf is read and checked once while it is kept; most state 64 facts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from store import fleet_pages
@@ -22,6 +23,7 @@ MOST_LEAVES: Final = 1 << 17  # leaves whose marks are kept, of some 1 KB each
 STRANGE: Final = (TypeError, ValueError, AttributeError)  # of a type that no program here writes
 _VERSION: Final = COLUMNS.index("version")
 Mark = Callable[..., bytes]
+States = Callable[[bytes, bytes], bool]  # entry, mark
 
 
 class Leaves:
@@ -30,24 +32,30 @@ class Leaves:
     def __init__(self) -> None:
         self._marks: dict[bytes, bytes] = {}
 
-    def take(self, connection: Connection, entries: set[bytes]) -> None:
-        """Read the leaves that facts name; one that is not there, or not whole, states nothing."""
+    def take(self, connection: Connection, entries: set[bytes]) -> States:
+        """Read the leaves that facts name; one that is not there, or not whole, states nothing.
+
+        Returns:
+            Whether the leaf of an entry states the fact of a mark: of these entries, for as long
+            as one likes.
+        """
         new = entries - self._marks.keys()
         if len(self._marks) + len(new) > MOST_LEAVES:
-            self._marks.clear()
-            new = entries
+            self._marks, new = {}, entries  # who was told of the old ones keeps them
         self._marks |= dict.fromkeys(new, b"")
         for entry, *proof in fleet_pages.proofs(connection, new):
             with suppress(ValueError, TypeError):
                 self._marks[entry] = bytes.fromhex("".join(stated(entry, proof)))
+        return partial(state, self._marks)
 
-    def state(self, entry: bytes, mark: bytes) -> bool:
-        """Return whether the leaf of ``entry`` states the fact of this mark."""
-        marks = self._marks[entry]
-        at = marks.find(mark)
-        while at > 0 and at % SIZE:  # the end of one mark and the beginning of the next is none
-            at = marks.find(mark, at + 1)
-        return at >= 0
+
+def state(marks: Mapping[bytes, bytes], entry: bytes, mark: bytes) -> bool:
+    """Return whether the leaf of ``entry`` states the fact of this mark."""
+    stated = marks[entry]
+    at = stated.find(mark)
+    while at > 0 and at % SIZE:  # the end of one mark and the beginning of the next is none
+        at = stated.find(mark, at + 1)
+    return at >= 0
 
 
 class Page:
@@ -86,9 +94,7 @@ class Page:
             yield tag, lived(place), supplied(place), asked(place), chose(place)
 
 
-def hold(
-    states: Callable[[bytes, bytes], bool], mark: Mark, tag: Any, party: str, rows: Sequence[Rows]
-) -> bool:
+def hold(states: States, mark: Mark, tag: Any, party: str, rows: Sequence[Rows]) -> bool:
     """Return whether each fact of a meter point is what its leaf states."""
     lived, supplied, asked, chose = rows
     try:

@@ -280,9 +280,8 @@ def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) ->
 
 def test_a_mark_that_straddles_two_marks_is_none() -> None:
     """A leaf that states ..AB and CD.. does not state BC."""
-    leaves = fleet_facts.Leaves()
-    leaves._marks[b"e"] = bytes(range(48))
-    held = [leaves.state(b"e", bytes(range(at, at + 16))) for at in range(33)]
+    leaves = {b"e": bytes(range(48))}
+    held = [fleet_facts.state(leaves, b"e", bytes(range(at, at + 16))) for at in range(33)]
     assert [at for at, one in enumerate(held) if one] == [0, 16, 32]
 
 
