@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
 )
 from sqlalchemy.schema import CreateTable, DropTable
 
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 PAGE: Final = 4_096  # meter points held at once
 Rows = Sequence[tuple[Any, ...]]
-_WHOLE: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")  # of this transaction
+_WHOLE: Final = tuple(
+    f"enable_{way}" for way in ("seqscan", "bitmapscan", "hashagg", "hashjoin", "mergejoin")
+)
 
 
 @contextmanager
@@ -66,7 +69,7 @@ def own(connection: Connection, table: Table, party: str) -> Iterator[None]:
     while fill.count(connection, party=party, low=low):
         yield
         [(low,)] = _LAST.rows(connection)
-        _EMPTY_PAGE.run(connection, [{}])
+        _empty(connection, _PAGE)
 
 
 def listed(connection: Connection, tags: Iterable[bytes], party: str) -> Iterator[None]:
@@ -74,15 +77,24 @@ def listed(connection: Connection, tags: Iterable[bytes], party: str) -> Iterato
     for some in portions(tags, PAGE):
         _TAG.run(connection, [{"tag": tag, "party": party} for tag in some])
         yield
-        _EMPTY_PAGE.run(connection, [{}])
+        _empty(connection, _PAGE)
 
 
 def proofs(connection: Connection, entries: Iterable[bytes]) -> Rows:
     """Return entry, leaf, and the key and text of the detail, of each log entry that there is."""
     _WANT.run(connection, [{"entry": entry} for entry in entries])
     found = _PROOFS.rows(connection)
-    _EMPTY_WANTED.run(connection, [{}])
+    _empty(connection, _WANTED)
     return found
+
+
+def _empty(connection: Connection, table: Table) -> None:
+    """Empty a table of the transaction's own.
+
+    Rows that a transaction of PostgreSQL deletes lie in the way of all that it reads afterwards.
+    """
+    postgres = connection.dialect.name == "postgresql"
+    connection.execute(text(f"TRUNCATE {table.name}") if postgres else delete(table))
 
 
 def _scratch(name: str, *columns: Column[Any]) -> Table:
@@ -99,7 +111,6 @@ _PAGE = _scratch(
 _WANTED = _scratch("bulk_wanted", Column("entry", LargeBinary))
 _TAG = Prepared(insert(_PAGE).values(tag=bindparam("tag"), party=bindparam("party")))
 _WANT = Prepared(insert(_WANTED).values(entry=bindparam("entry")))
-_EMPTY_PAGE, _EMPTY_WANTED = Prepared(delete(_PAGE)), Prepared(delete(_WANTED))
 TAGS = Prepared(select(_PAGE.c.place, _PAGE.c.tag).order_by(_PAGE.c.place))
 _LAST = Prepared(select(_PAGE.c.tag).order_by(_PAGE.c.tag.desc()).limit(1))
 
