@@ -18,9 +18,10 @@ from store.export_task import work
 from store.exporting import Exporting, expire
 from store.facts import Supply
 from store.grounds import FOREVER
-from store.reads import Window
+from store.reads import Mpxn, Window
 from tests.service.conftest import ENERGY, HOME, OTHER, Caller, World
 from tests.store.exporting import Here
+from tests.world import mpan
 
 Calling = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 MARCH = {"srv": "4.8.1", "from": "2025-03-01T00:00:00Z", "to": "2025-04-01T00:00:00Z"}
@@ -120,6 +121,36 @@ def test_anothers_export_and_none_are_the_same(
             assert strange.status_code == 404
         held = await caller.headers("stranger")
         assert (await caller.http.post(f"{path}/cancel", headers=held)).status_code == 404
+
+    calling(body)
+
+
+@pytest.mark.parametrize("foreign", [OTHER, HOME])
+def test_an_export_of_anothers_meter_point_is_as_of_one_that_nobody_knows(
+    world: World, calling: Calling, foreign: Mpxn
+) -> None:
+    """Neither as it is ordered, nor in how it stands, nor in its manifest."""
+    code = world.parties["stranger"].code
+    world.store.facts.parties.add_age(code, age.new_identity()[1])
+
+    async def told(caller: Caller, mpxn: Mpxn) -> tuple[Any, ...]:
+        ordered = await order(caller, "stranger", meter_points=[mpxn.text])
+        path, name = ordered.headers["location"], ordered.json()["id"]
+        run(world)
+        status = await get(caller, path, "stranger")
+        signed = (await get(caller, f"{path}/manifest", "stranger")).content
+        said = verify(signed, (await caller.http.get("/v1/exports/keys")).json()["keys"])
+        for own in ("log_entry", "export"):  # each export's own
+            said.pop(own)
+        texts = ordered.content, status.content, orjson.dumps(said)
+        return ordered.status_code, *(
+            text.replace(name.encode(), b"").replace(mpxn.text.encode(), b"") for text in texts
+        )
+
+    async def body(caller: Caller) -> None:
+        first, second = await told(caller, foreign), await told(caller, mpan(77))
+        assert first == second
+        assert b"consent_missing" in first[-1]
 
     calling(body)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import httpx
 import pytest
 
 from store.database import Prepared
@@ -16,12 +17,30 @@ from tests.world import mpan
 
 Calling = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 UNKNOWN = mpan(77)
+SPAN = {"srv": "4.8.1", "from": "2025-02-01T00:00:00Z", "to": "2025-03-01T00:00:00Z"}
+WAYS = {"reads": 403, "coverage": 403, "decisions": 200}
+
+
+async def ask(caller: Caller, who: str, way: str, handle: str) -> httpx.Response:
+    headers = await caller.headers(who)
+    if way == "decisions":
+        body = {"meter_point": handle, **SPAN}
+        return await caller.http.post("/v1/decisions", json=body, headers=headers)
+    path = f"/v1/meter-points/{handle}/{way}"
+    return await caller.http.get(path, params=SPAN, headers=headers)
+
+
+def left(answer: httpx.Response) -> int:
+    """Return the half-hours that a client may still ask for today; 0 where they do not count."""
+    found = re.search(r'"half-hours";r=(\d+)', answer.headers["ratelimit"])
+    return int(found[1]) if found else 0
 
 
 @pytest.mark.parametrize("who", ["stranger", "supplier"])
 @pytest.mark.parametrize("foreign", [HOME, OTHER])
+@pytest.mark.parametrize("way", WAYS)
 def test_unknown_and_foreign_are_refused_by_the_same_bytes_and_the_same_statements(
-    calling: Calling, monkeypatch: pytest.MonkeyPatch, who: str, foreign: Mpxn
+    calling: Calling, monkeypatch: pytest.MonkeyPatch, who: str, foreign: Mpxn, way: str
 ) -> None:
     asked: list[int] = []
     rows, run = Prepared.rows, Prepared.run
@@ -38,17 +57,16 @@ def test_unknown_and_foreign_are_refused_by_the_same_bytes_and_the_same_statemen
     monkeypatch.setattr(Prepared, "run", hearing(run))
 
     async def told(caller: Caller, mpxn: Mpxn) -> tuple[Any, ...]:
-        handle, headers = await caller.handle(who, mpxn), await caller.headers(who)
-        path = f"/v1/meter-points/{handle}/reads?srv=4.8.1"
-        path += "&from=2025-02-01T00:00:00Z&to=2025-03-01T00:00:00Z"
+        handle = await caller.handle(who, mpxn)
+        before = left(await ask(caller, who, way, handle))
         asked.clear()
-        answer = await caller.http.get(path, headers=headers)
-        assert answer.status_code == 403
+        answer = await ask(caller, who, way, handle)
+        assert answer.status_code == WAYS[way]
         assert asked
         said = {
             k: v for k, v in answer.headers.items() if not re.match("meterkeep-log|ratelimit", k)
         }
-        return answer.content, said, set(answer.headers), list(asked)
+        return answer.content, said, set(answer.headers), list(asked), before - left(answer)
 
     async def body(caller: Caller) -> None:
         await told(caller, foreign)  # what is kept from before is kept for both
