@@ -11,10 +11,10 @@ import typer
 
 from service import copying
 from service.client import Client
-from store.asked import say
+from store.asked import progress, say
 from store.errors import InputError
 from store.local import SystemClock
-from store.log_commands import log_app, progress, read, verifier_keys
+from store.log_commands import log_app, read, verifier_keys
 from store.notes import Algorithm, Signer
 from store.verdicts import Trust
 from store.witness import Witness

@@ -1,12 +1,17 @@
-"""What commands share about their arguments: dates, meter points from a file, JSON for programs."""
+"""What commands share: dates, meter points from a file, JSON for programs, progress for people."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from store.errors import InputError
 from store.grounds import FOREVER
@@ -64,3 +69,15 @@ def meter_point(mpxn: str | None, file: Path | None) -> Mpxn:
 def say(text: str, value: Any, *, as_json: bool) -> None:
     """Print ``text`` for people, or ``value`` as one line of JSON for programs."""
     sys.stdout.write((json.dumps(value) if as_json else text) + "\n")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw how many of ``what`` are done, on a terminal alone."""
+    console = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, every: bar.update(task, completed=done, total=every)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from store.asked import meter_point, meter_points, moment, say, window
+from store.asked import meter_point, meter_points, moment, progress, say, window
 from store.consent_commands import consent_app
 from store.facts import Supply
 from store.grounds import FOREVER
 from store.reads import moment_of
-from store.registration_files import Refusals, read_supplies
+from store.registration_files import Refusals, lines_of, read_supplies
 from store.wiring import Settings, open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
@@ -28,6 +29,7 @@ Beside = Annotated[
     bool, typer.Option("--beside", help="Leave others in the same role as they are.")
 ]
 
+_OFTEN = 1_000  # lines between two looks of the progress bar
 registration_app = typer.Typer(help="Who supplies what, and when.", no_args_is_help=True)
 tenancy_app = typer.Typer(help="Who lives there, from when on.", no_args_is_help=True)
 supply_app = typer.Typer(help="What customers answered their supplier.", no_args_is_help=True)
@@ -75,8 +77,9 @@ def registration_load(
     refused = Refusals()
     with open_store(Settings.from_environment()) as store:
         codes = {name: code for code, name in store.facts.parties.names().items()}
-        supplies = read_supplies(file, codes, refused)
-        added = store.facts.registrations.add(supplies, beside=beside, bad=refused)
+        with progress("lines") as told:
+            supplies = _counted(read_supplies(file, codes, refused), lines_of(file), told)
+            added = store.facts.registrations.add(supplies, beside=beside, bad=refused)
     for line, code in refused.first:
         sys.stderr.write(f"{file}:{line}: {code}\n")
     text = f"{added} registrations added, {refused.count} lines refused"
@@ -84,6 +87,15 @@ def registration_load(
     say(text, said, as_json=as_json)
     if refused.count:
         raise typer.Exit(1)
+
+
+def _counted(
+    supplies: Iterable[Supply], lines: int, told: Callable[[int, int], None]
+) -> Iterator[Supply]:
+    for one in supplies:
+        if one.line % _OFTEN == 0:
+            told(one.line, lines)
+        yield one
 
 
 @registration_app.command("list")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import select
 
 from store import tables
-from store.asked import say
+from store.asked import progress, say
 from store.copies import Copy, ObjectsCopy, copies_in
 from store.errors import CommitConflictError, InputError, ProofError
 from store.holding import trees
@@ -238,15 +235,3 @@ def _verify_proof(path: Path, leaf: Path | None, trust: Trust, *, json_: bool) -
     by = "".join(f"\n  cosigned by {name}" for name in cosigned)
     where = f"entry {proof.index} of {checkpoint.size:,} in {checkpoint.origin}"
     say(f"{where}: {text}{by}\nconsistent", said, as_json=json_)
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Draw how many of ``what`` are done, on a terminal alone."""
-    console = Console(stderr=True)
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, every: bar.update(task, completed=done, total=every)

@@ -12,7 +12,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from store.registrations import Supply
 
 COLUMNS = ("mpxn", "party", "role", "premises", "from", "to")
 _BATCH = 8_192  # rows of Parquet held at once
+_PIECE = 1 << 20  # bytes of a file counted at once
 _WORD = 60  # characters of a role or kind of premises at most
 MOST_TOLD = 10_000  # refused lines that are told one by one
 
@@ -48,6 +49,17 @@ class Refusals:
         self.count += 1
         if len(self.first) < MOST_TOLD:
             self.first.append((line, code))
+
+
+def lines_of(file: Path) -> int:
+    """Return how many lines or rows a file has, about; 0 where it cannot be read."""
+    try:
+        if file.suffix == ".parquet":
+            return int(pq.read_metadata(file).num_rows)
+        with file.open("rb") as stream:
+            return sum(some.count(b"\n") for some in iter(partial(stream.read, _PIECE), b""))
+    except (OSError, pa.ArrowException):
+        return 0  # `read_supplies` says why
 
 
 def read_supplies(file: Path, codes: Mapping[str, str], refused: Refusals) -> Iterator[Supply]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import pty
+import subprocess
+import sys
 import tracemalloc
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -19,10 +24,11 @@ from store.errors import InputError
 from store.facts import Supply
 from store.grounds import FOREVER
 from store.reads import Window, local_midnight
-from store.registration_files import COLUMNS, Refusals, read_supplies
+from store.registration_files import COLUMNS, Refusals, lines_of, read_supplies
 from tests.world import ALL, DAY, World, days_of, mpan, window_of
 
 HOME = mpan(1)
+ROOT = Path(__file__).parents[2]
 DAYS = [window_of(DAY + n) for n in range(9)]
 
 
@@ -176,6 +182,36 @@ def test_a_long_file_is_read_in_bounded_memory(tmp_path: Path) -> None:
 
 
 # ---- commands ----------------------------------------------------------------------------------
+
+
+def test_a_long_load_draws_how_far_it_is_on_a_terminal_alone(home: World, tmp_path: Path) -> None:
+    """A person sees a bar; a log file that takes stderr sees nothing of it."""
+    home.party("a", "IS")
+    file = file_of(tmp_path, "csv", [(mpan(at).text, *GOOD[1:]) for at in range(2_000)])
+    place = str(home.store.settings.home)
+    environment = os.environ | {"METERKEEP_HOME": place, "TERM": "xterm", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "meterkeep", "registration", "load", str(file)]
+    person, terminal = pty.openpty()
+    with subprocess.Popen(
+        command, env=environment, cwd=ROOT, stderr=terminal, stdout=subprocess.PIPE
+    ) as process:
+        os.close(terminal)
+        drawn = b""
+        with suppress(OSError):  # a terminal whose last writer is gone
+            while some := os.read(person, 4_096):
+                drawn += some
+        assert process.stdout is not None
+        assert process.stdout.read() == b"2000 registrations added, 0 lines refused\n"
+    os.close(person)
+    assert b"1000/2001" in drawn
+    again = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert (again.stdout, again.stderr) == (b"0 registrations added, 0 lines refused\n", b"")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_lines_are_counted_before_they_are_read(tmp_path: Path, kind: str) -> None:
+    assert lines_of(file_of(tmp_path, kind, [GOOD] * 7)) == (8 if kind == "csv" else 7)
+    assert lines_of(tmp_path / "nowhere.csv") == 0
 
 
 def test_the_commands_load_list_and_tell_what_was_answered_in_between(
