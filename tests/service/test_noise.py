@@ -142,6 +142,10 @@ def hammer(client: Client, port: int, path: str, stop: threading.Event, heard: N
                 heard.refusals.append((int(answer.headers["retry-after"]), *told, body))
 
 
+def asked(heard: list[Noise]) -> int:
+    return sum(sum(one.codes.values()) for one in heard)
+
+
 def wait_until_refused(heard: list[Noise]) -> None:
     """Wait until the noise has used up what it may."""
     for _ in range(600):
@@ -161,24 +165,25 @@ def test_a_client_that_never_stops_takes_no_answer_from_another(running: Running
             thread.start()
         try:
             wait_until_refused(heard)
+            before = asked(heard)
             with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as http:
                 for _ in range(ASKED):
                     time.sleep(PAUSE)
                     answer, body = ask(http, calm, quiet)
                     told[answer.status] += b'"values"' in body
-            noise = sum(one.codes[429] for one in heard)
+            after = asked(heard)
         finally:
             stop.set()
             for thread in threads:
                 thread.join(30)
     elapsed = time.monotonic() - began
     assert told == {200: ASKED}
-    # The noise went on all the while, and was told so on each of its connections.
-    assert noise > 2 * CONNECTIONS
+    # The noise went on meanwhile, and was told so on each of its connections.
+    assert after > before
     for one in heard:
         assert set(one.codes) <= {200, 429}
-        for after, policy, left, body in one.refusals:
-            assert after >= 1
+        for wait, policy, left, body in one.refusals:
+            assert wait >= 1
             assert f'"requests";q={BURST};w=2' in policy
             assert re.match(r'"requests";r=\d+;t=\d+', left)
             assert b'"rate_limited"' in body
