@@ -105,6 +105,11 @@ class CountingObjects:
         self._note(ranges)
         return self._objects.get_ranges(ranges)
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        """See `ports.Objects`."""
+        self._note(ranges)
+        self._objects.fill(ranges, into)
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         """See `ports.Objects`."""
         self._note(ranges)

@@ -209,6 +209,13 @@ class S3Objects:
         """Return the bytes of each range, in order, some at once."""
         return list(self._pool.map(self._get, ranges))
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        """Read the ranges into ``into``, one after the other; some at once."""
+        at = 0
+        for found in self._pool.map(self._get, ranges):
+            into[at : at + len(found)] = found
+            at += len(found)
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range, all at once, without holding the event loop."""
         return list(await asyncio.gather(*(self._get_async(part) for part in ranges)))

@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import LargeBinary, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from store import tables
 from store.database import MOST_ROWS, Prepared, portions
@@ -25,6 +35,7 @@ from store.runs import (
     FoundRun,
     NewFile,
     Run,
+    Unindexed,
     entries,
     find_run,
     pages,
@@ -42,6 +53,7 @@ if TYPE_CHECKING:
     from store.reads import Window
 
 LEASE = 3_600.0  # seconds a batch may take from its reservation to its commit
+_FILES = 100  # whose run indexes one query gets: they may take 80 MB
 SWEPT = "the batch took longer than its lease and was swept away: run it again"
 
 
@@ -113,7 +125,7 @@ class Catalogue:
             with self._database.write() as connection:
                 self.hold(connection, batch)
                 for file in some:
-                    row = self._pending(batch, file)
+                    row = self._pending(batch, file.unindexed, file.index_digest)
                     inserted = connection.execute(insert(tables.files), row)
                     identity: int = inserted.inserted_primary_key[0]  # type: ignore[index]
                     indexed += [
@@ -126,12 +138,46 @@ class Catalogue:
                     self.hold(connection, batch)
                     connection.execute(insert(tables.runs), rest)
 
-    def _pending(self, batch: int, file: NewFile) -> dict[str, object]:
+    def announce(self, batch: int, file: Unindexed) -> None:
+        """Note ``file`` as pending under ``batch``, before it is put; `index` must follow.
+
+        Raises:
+            CommitConflictError: The reservation was swept away.
+        """
+        with self._database.write() as connection:
+            self.hold(connection, batch)
+            connection.execute(insert(tables.files), self._pending(batch, file, b""))
+
+    def index(self, batch: int, name: str, index: bytes) -> bytes:
+        """Note the run index of a file that was announced, and renew the lease; return its digest.
+
+        Raises:
+            CommitConflictError: The reservation was swept away, or the file has an index.
+        """
+        f, digest = tables.files, hashlib.sha256(index).digest()
+        mine = (f.c.name == name, f.c.batch == batch, f.c.state == FileState.PENDING)
+        with self._database.read() as connection:
+            identity = connection.execute(select(f.c.id).where(*mine)).scalar()
+        rows = [{"file": identity, "first": first, "page": page} for first, page in pages(index)]
+        *most, last = portions(rows, MOST_ROWS)
+        for some in most:
+            with self._database.write() as connection:
+                self.hold(connection, batch)
+                connection.execute(insert(tables.runs), some)
+        with self._database.write() as connection:
+            self._renew(connection, batch)
+            connection.execute(insert(tables.runs), last)
+            noted = update(f).where(*mine, f.c.index_digest == b"")
+            if connection.execute(noted.values(index_digest=digest)).rowcount != 1:
+                raise CommitConflictError(SWEPT)
+        return digest
+
+    def _pending(self, batch: int, file: Unindexed, digest: bytes) -> dict[str, object]:
         return {
             "name": file.name, "state": FileState.PENDING, "register": file.register,
-            "month": file.month, "level": file.level, "low": file.runs[0].subject,
-            "high": file.runs[-1].subject, "rows": file.rows, "size": len(file.body),
-            "index_digest": file.index_digest, "batch": batch, "since": self._clock.now(),
+            "month": file.month, "level": file.level, "low": file.low, "high": file.high,
+            "rows": file.rows, "size": file.size, "index_digest": digest, "batch": batch,
+            "since": self._clock.now(),
         }  # fmt: skip
 
     @staticmethod
@@ -148,14 +194,12 @@ class Catalogue:
         if connection.execute(held).rowcount != 1:
             raise CommitConflictError(SWEPT)
 
-    def renew(self, batch: int) -> None:
-        """Let the lease of ``batch`` run anew. Raises CommitConflictError where it is gone."""
+    def _renew(self, connection: Connection, batch: int) -> None:
         table = tables.batches
         held = update(table).where(table.c.batch == batch)
-        with self._database.write() as connection:
-            longer = held.values(expires=self._clock.now() + self._lease)
-            if connection.execute(longer).rowcount != 1:
-                raise CommitConflictError(SWEPT)
+        longer = held.values(expires=self._clock.now() + self._lease)
+        if connection.execute(longer).rowcount != 1:
+            raise CommitConflictError(SWEPT)
 
     def leave_out(self, connection: Connection, batch: int, names: Sequence[str]) -> None:
         """Doom the pending files of ``batch`` but ``names``: what a task wrote that was lost."""
@@ -344,12 +388,40 @@ class Catalogue:
         Raises:
             TamperedError: It is not the index that was committed.
         """
-        table = tables.runs
-        query = select(table.c.page).where(table.c.file == file.id).order_by(table.c.first)
-        index = b"".join(connection.execute(query).scalars())
-        if hashlib.sha256(index).digest() != file.index_digest:
-            raise TamperedError("index", "a file's run index is not the one that was committed")
+        [index] = Catalogue.whole_indexes(connection, [file])
         return [Run.decode(index, at) for at in range(0, len(index), RUN_SIZE)]
+
+    @staticmethod
+    def whole_indexes(connection: Connection, files: Sequence[LiveFile]) -> Iterator[bytes]:
+        """Yield the whole run index of each file, in their order.
+
+        Raises:
+            TamperedError: One is not the index that was committed.
+        """
+        for some in portions(files, _FILES):
+            for file, index in zip(some, _pages(connection, some), strict=True):
+                if hashlib.sha256(index).digest() != file.index_digest:
+                    raise TamperedError(
+                        "index", "a file's run index is not the one that was committed"
+                    )
+                yield index
+
+    @staticmethod
+    def indexes_of(
+        connection: Connection, files: Sequence[LiveFile], low: bytes, high: bytes
+    ) -> list[bytes]:
+        """Return of each file's run index the pages that may hold subjects ``low`` to ``high``.
+
+        They are not held to the index's digest.
+        """
+        f, r, inner = tables.files, tables.runs.c, tables.runs.alias()
+        first = select(func.max(inner.c.first)).where(inner.c.file == f.c.id, inner.c.first <= low)
+        begins = func.coalesce(first.correlate(f).scalar_subquery(), low)
+        return [
+            index
+            for some in portions(files, _FILES)
+            for index in _pages(connection, some, r.first >= begins, r.first <= high)
+        ]
 
     def rows_of(self, batch: int) -> dict[str, str]:
         """Return the digest of the rows of a batch that is not committed yet; see `rows_digest`.
@@ -400,6 +472,19 @@ class Catalogue:
         connection.execute(insert(r), {"commit": number, "by": by})
         row = {"number": by, "at": self._clock.now(), "days": 0, "reads": 0, "entry": entry}
         connection.execute(insert(c), row)
+
+
+def _pages(
+    connection: Connection, files: Sequence[LiveFile], *which: ColumnElement[bool]
+) -> list[bytes]:
+    """Return the pages of each file's run index, joined, in the order of ``files``."""
+    f, r = tables.files.c, tables.runs.c
+    joined = select(r.file, r.page).join_from(tables.files, tables.runs, r.file == f.id)
+    query = joined.where(f.id.in_([file.id for file in files]), *which)
+    found: dict[int, list[bytes]] = {file.id: [] for file in files}
+    for file, page in connection.execute(query.order_by(r.file, r.first)).all():
+        found[file].append(page)
+    return [b"".join(pages_) for pages_ in found.values()]
 
 
 def _runs_of() -> Select[tuple[str, int, int, bytes]]:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
@@ -21,10 +22,16 @@ from store import tables
 from store.catalogue import Catalogue, FileState, LiveFile
 from store.errors import MeterkeepError, TamperedError
 from store.log import Entry, Kind, Log
-from store.merging import Merge, Merged, check, merge
+from store.merge_check import check
+from store.merging import MOST_ROWS, Merge, Merged, merge
+from store.patient import Patient
 from store.reads import Register
+from store.run_tables import Table, portions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from store.database import Database
     from store.ports import Clock, Objects
 
@@ -49,6 +56,16 @@ class Compacted:
     files_after: int
     rows: int
     size: int = 0  # bytes written
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A pending file that holds what it should."""
+
+    name: str
+    rows: int
+    size: int
+    index_digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +141,33 @@ class Compaction:
 
     def _made(
         self, batch: int, files: Sequence[LiveFile], most_meters: int, spread: Spread
-    ) -> list[Merged]:
+    ) -> list[Checked]:
         """Return the outputs, each checked."""
         with self._database.read() as connection:
-            inputs = [(file, self._catalogue.index_of(connection, file)) for file in files]
-        subjects = sorted({run.subject for _, index in inputs for run in index})
-        portions = list(_prefixes(subjects, most_meters))
-        tasks = {some[0]: Merge(batch, tuple(files), some[0], some[-1]) for some in portions}
+            indexes = list(self._catalogue.whole_indexes(connection, files))
+        whole = Table.of([file.name for file in files], indexes)
+        del indexes
+        cuts = [0, *[end for _, end in _portions(whole.rows_of, most_meters)]]
+        tasks = []
+        spans: dict[bytes, tuple[int, int, NDArray[np.intp]]] = {}
+        for (start, end), some in zip(pairwise(cuts), whole.by_subjects(cuts), strict=True):
+            low, high = whole.subjects[start].tobytes(), whole.subjects[end - 1].tobytes()
+            tasks.append(Merge(batch, tuple(files), low, high))
+            spans[low] = start, end, some
         made = []
-        for low, new in spread(list(tasks.values())):
-            check(self._objects, inputs, new, low, tasks[low].high)
-            self._catalogue.renew(batch)
-            made.append(new)
+        for low, new in spread(tasks):
+            index = check(Patient(self._objects), files, whole.part(*spans[low]), new)
+            digest = self._catalogue.index(batch, new.name, index)
+            made.append(Checked(new.name, new.rows, new.size, digest))
         if sum(new.rows for new in made) != sum(file.rows for file in files):
             raise TamperedError("index", "a merge would lose rows: nothing was changed")
         return made
 
     def _here(self, tasks: Sequence[Merge]) -> Iterator[tuple[bytes, Merged]]:
         for task in tasks:
-            yield task.low, merge(self._database, self._catalogue, self._objects, task)
+            yield task.low, merge(self._database, self._catalogue, Patient(self._objects), task)
 
-    def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[Merged]) -> None:
+    def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[Checked]) -> None:
         detail = {
             "inputs": [file.name + " " + file.index_digest.hex() for file in old],
             "outputs": [file.name + " " + file.index_digest.hex() for file in new],
@@ -201,9 +224,13 @@ class Compaction:
         return Swept(len(doomed), len(expired))
 
 
-def _prefixes(subjects: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
-    """Yield ``subjects``, ascending, in as few equal portions of at most ``most`` as will do."""
-    parts = -(-len(subjects) // most)
-    size = -(-len(subjects) // max(parts, 1))
-    for at in range(0, len(subjects), size):
-        yield subjects[at : at + size]
+def _portions(rows: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """Yield the subjects, whose ``rows`` are given, in as few equal portions as will do.
+
+    A portion has at most ``most`` subjects, and MOST_ROWS rows where it has more than one subject.
+    """
+    parts = max(-(-len(rows) // most), 1)
+    size = -(-len(rows) // parts)
+    for first in range(0, len(rows), size):
+        for start, end in portions(rows[first : first + size], MOST_ROWS):
+            yield first + start, first + end

@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ from store.block import BLOCK_SIZE, STATES_SIZE
 from store.errors import InputError, KekError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Cipher = AESGCM  # a key, ready to seal and open
 KEY_SIZE = 32  # bytes
@@ -194,3 +195,16 @@ def reveal(key: bytes, concealed: bytes, party: bytes) -> bytes:
 def run_digest(boxes: bytes | memoryview) -> bytes:
     """Return SHA-256/16 of one subject's boxes in a file, in order."""
     return hashlib.sha256(boxes).digest()[:16]
+
+
+def run_digests(boxes: memoryview, ends: Sequence[int]) -> bytes:
+    """Return `run_digest` of each of many runs, 16 bytes each, one after the other.
+
+    Args:
+        boxes: Those of all runs, in order.
+        ends: Where each run ends among them, in boxes.
+    """
+    sha256 = hashlib.sha256
+    cuts = [0, *[end * BOX_SIZE for end in ends]]
+    whole = b"".join([sha256(boxes[a:b]).digest() for a, b in pairwise(cuts)])
+    return np.frombuffer(whole, "V16")[::2].tobytes()

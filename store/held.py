@@ -32,16 +32,24 @@ class Held:
     def read(self, name: str, length: int, offset: int) -> bytes:
         """Return ``length`` bytes at ``offset``, fewer where the file ends. Raises OSError."""
         with self._turn:
-            if time.monotonic() > self._until:
-                self._let_go()
-                self._until = time.monotonic() + LIFE
-            descriptor = self._open.get(name)
-            if descriptor is None:
-                descriptor = os.open(self._root + name, os.O_RDONLY)
-                if len(self._open) >= MOST:
-                    os.close(self._open.pop(next(iter(self._open))))
-                self._open[name] = descriptor
-            return os.pread(descriptor, length, offset)
+            return os.pread(self._descriptor(name), length, offset)
+
+    def fill(self, name: str, into: memoryview, offset: int) -> int:
+        """Read bytes at ``offset`` into ``into``; return how many there were. Raises OSError."""
+        with self._turn:
+            return os.preadv(self._descriptor(name), [into], offset)
+
+    def _descriptor(self, name: str) -> int:
+        if time.monotonic() > self._until:
+            self._let_go()
+            self._until = time.monotonic() + LIFE
+        descriptor = self._open.get(name)
+        if descriptor is None:
+            descriptor = os.open(self._root + name, os.O_RDONLY)
+            if len(self._open) >= MOST:
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[name] = descriptor
+        return descriptor
 
     def forget(self, name: str) -> None:
         """Let one file go, because it is being removed."""

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Buffer = pa.Buffer  # the bytes of a file
 GROUP_ROWS = 16_384  # rows of a row group at most
+_ROW_ROOM = 2 * (BOX_SIZE + 16 + 4 + 4 + 12)  # bytes, twice what a row takes uncompressed
+_FILE_ROOM = 1 << 20  # bytes for headers and footer: a row group takes some 2,000
 PAGE_HEADER = 64  # bytes; a page header of ours takes some 20 to 40
 FORMAT = "1"
 
@@ -67,6 +70,45 @@ class Sealed:
     boxes: bytes = field(repr=False)
 
 
+class Builder:
+    """A Parquet file of one register and month, built a row group at a time.
+
+    Attributes:
+        name: What it will be called.
+    """
+
+    def __init__(self, register: Register, month: int, level: int, batch: int, rows: int) -> None:
+        """Begin a file of ``rows`` rows at most."""
+        self.name = (
+            f"register={register.word}/month={month_name(month)}/"
+            f"L{level}-{batch:08d}-{os.urandom(8).hex()}.parquet"
+        )
+        # Room that is not written to takes no memory; a buffer that grows is copied each time.
+        self._room = pa.py_buffer(np.empty(rows * _ROW_ROOM + _FILE_ROOM, np.uint8))
+        self._sink = pa.FixedSizeBufferWriter(self._room)
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            _SCHEMA,
+            use_dictionary=_BESIDE,
+            compression={"box": "NONE", **dict.fromkeys(_BESIDE, "ZSTD")},
+            write_statistics=["subject", "day"],
+            data_page_version="1.0",
+            data_page_size=1 << 30,
+            max_rows_per_page=GROUP_ROWS + 1,
+            store_schema=False,
+        )
+
+    def add(self, boxes: NDArray[np.void], subjects: NDArray[np.void]) -> None:
+        """Add a row group: its boxes (BOX) and the subject of each (V16)."""
+        self._writer.write_table(_table(boxes, subjects), row_group_size=len(boxes))
+
+    def body(self) -> pa.Buffer:
+        """Return the file; it takes no more."""
+        self._writer.add_key_value_metadata({"meterkeep.format": FORMAT})
+        self._writer.close()
+        return self._room.slice(0, self._sink.tell())
+
+
 def build(register: Register, month: int, level: int, batch: int, rows: Sealed) -> NewFile:
     """Return ``rows`` as a Parquet file with its run index; nothing is kept anywhere yet.
 
@@ -75,31 +117,13 @@ def build(register: Register, month: int, level: int, batch: int, rows: Sealed) 
     """
     boxes = np.frombuffer(rows.boxes, BOX)
     subjects = np.repeat(np.frombuffer(b"".join(rows.subjects), "V16"), rows.counts)
-    sink = pa.BufferOutputStream()
-    groups = list(_groups(rows.counts))
-    with pq.ParquetWriter(
-        sink,
-        _SCHEMA,
-        use_dictionary=_BESIDE,
-        compression={"box": "NONE", **dict.fromkeys(_BESIDE, "ZSTD")},
-        write_statistics=["subject", "day"],
-        data_page_version="1.0",
-        data_page_size=1 << 30,
-        max_rows_per_page=GROUP_ROWS + 1,
-        store_schema=False,
-    ) as writer:
-        for start, end in groups:
-            table = _table(boxes[start:end], subjects[start:end])
-            writer.write_table(table, row_group_size=end - start)
-        writer.add_key_value_metadata({"meterkeep.format": FORMAT})
-    body = sink.getvalue()
-    starts = box_starts(body, groups)
-    runs = tuple(_runs(rows, groups, starts))
-    name = (
-        f"register={register.word}/month={month_name(month)}/"
-        f"L{level}-{batch:08d}-{os.urandom(8).hex()}.parquet"
-    )
-    return NewFile(name, register, month, level, len(boxes), runs, memoryview(body))
+    built = Builder(register, month, level, batch, len(boxes))
+    spans = list(groups(rows.counts))
+    for start, end in spans:
+        built.add(boxes[start:end], subjects[start:end])
+    body = built.body()
+    runs = tuple(_runs(rows, spans, box_starts(body, spans)))
+    return NewFile(built.name, register, month, level, len(boxes), runs, memoryview(body))
 
 
 def read_boxes(body: bytes) -> bytes:
@@ -131,7 +155,7 @@ def _table(boxes: NDArray[np.void], subjects: NDArray[np.void]) -> pa.Table:
     )
 
 
-def _groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+def groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield row groups ``[start, end)`` of at most GROUP_ROWS rows that no run straddles."""
     start = end = 0
     for count in counts:

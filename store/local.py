@@ -146,6 +146,19 @@ class FolderObjects:
         """Return the bytes of each range, in order."""
         return [self._get(part) for part in ranges]
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        """Read the ranges into ``into``, one after the other."""
+        at = 0
+        for part in ranges:
+            room = into[at : at + part.length]
+            try:
+                read = self._held.fill(part.name, room, part.offset)
+            except OSError as error:
+                raise ObjectError(f"an object cannot be read: {error.strerror}") from None
+            if read != part.length:
+                raise ObjectError("an object is shorter than the catalogue says")
+            at += part.length
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range; a local range takes microseconds, so nothing awaits."""
         return [self._get(part) for part in ranges]

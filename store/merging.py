@@ -1,41 +1,38 @@
-"""Sealed rows of several files merged into one, and the merge held against what went in. No key.
+"""Sealed rows of several files merged into one, range of subjects by range. No key.
 
-    merge   one range of subjects of one register and month: rows of all inputs by subject, day,
-            batch; built, named as pending, put. It runs wherever an executor runs it
-    check   what the committing process does before it swaps: the output is read back, each of its
-            runs is hashed, and each input's run is found in it, box by box, by its own digest
+    merge   rows of all inputs by subject, day, batch; built a row group at a time, named as
+            pending, put. It runs wherever an executor runs it, and gives no digest: the
+            committing process makes the run index of what it reads back (see `merge_check`)
 
-So a merge that lost, doubled, changed or misplaced a row is found before its inputs are dead,
-whoever made it and whatever that one's memory did.
+In memory are WINDOW rows of the inputs and the file that is built, of MOST_ROWS at most.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from store import lake
 from store.catalogue import Catalogue, LiveFile
-from store.envelope import BOX_SIZE, run_digest
-from store.errors import TamperedError
-from store.ports import Range
+from store.envelope import BOX_SIZE
 from store.reads import Register
-from store.runs import Run
+from store.run_tables import Table, encoded, portions
+from store.runs import Unindexed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from store.database import Database
+    from store.lake import Buffer
     from store.patient import Patient
     from store.ports import Objects
 
-_BOX = np.dtype(f"V{BOX_SIZE}")
-_LOST = "a merge is not what went into it: nothing was changed"
-Index = Sequence[Run]
+MOST_ROWS: Final = 1 << 20  # of one level-1 file, where it has more than one meter: 160 MB
+WINDOW: Final = 1 << 17  # rows looked at at once: 19 MB; few ranges of each input, little memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +59,16 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a task wrote: a pending file."""
+    """What a task wrote: a pending file.
+
+    Attributes:
+        places: Its run index without digests: they are made of what is read back.
+    """
 
     name: str
     rows: int
     size: int
-    index_digest: bytes
-    index: bytes = field(repr=False)
-
-    @property
-    def runs(self) -> list[Run]:
-        """The run index."""
-        return Run.decoded(self.index)
+    places: bytes = field(repr=False)
 
 
 def merge(
@@ -82,160 +77,59 @@ def merge(
     """Write one range of subjects as one level-1 file; it is pending until it is swapped in.
 
     Raises:
-        TamperedError: A file's run index is not what was committed.
+        TamperedError: A file's run index is cut short.
         CommitConflictError: The batch was swept away.
     """
     with database.read() as connection:
-        indexes = [
-            [run for run in catalogue.index_of(connection, file) if _within(run, task)]
-            for file in task.files
-        ]
-    subjects = sorted({run.subject for index in indexes for run in index})
-    rank = {subject: at for at, subject in enumerate(subjects)}
-    pieces, owners = [], []
-    for file, index in zip(task.files, indexes, strict=True):
-        if index:
-            pieces += fetched(objects, file.name, index)
-            counts = [run.rows for run in index]
-            owners.append(np.repeat(np.array([rank[r.subject] for r in index], np.uint64), counts))
-    owner = np.concatenate(owners)
-    boxes = np.frombuffer(b"".join(pieces), _BOX)
+        indexes = catalogue.indexes_of(connection, task.files, task.low, task.high)
+    table = Table.of([file.name for file in task.files], indexes, task.low, task.high)
+    first, rows = task.files[0], table.rows_of
+    built = lake.Builder(Register(first.register), first.month, 1, task.batch, int(rows.sum()))
+    sizes: list[int] = []
+    for start, end in portions(rows, WINDOW):
+        sizes += _add(built, objects, table, start, rows[start:end])
+    body = built.body()
+    offset = _offsets(body, rows, sizes)
+    new = Unindexed(
+        built.name, first.register, first.month, 1, int(rows.sum()), len(body),
+        table.subjects[0].tobytes(), table.subjects[-1].tobytes(),
+    )  # fmt: skip
+    catalogue.announce(task.batch, new)
+    objects.put(new.name, memoryview(body))
+    return Merged(new.name, new.rows, new.size, encoded(table.subjects, offset, rows))
+
+
+def keys(boxes: NDArray[np.void], owner: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return numbers that ascend as rows must: by owner (below 65,536), day, batch."""
     head = boxes.view(lake.BOX)
-    key = owner << np.uint64(48) | head["day"].astype(np.uint64) << np.uint64(32) | head["batch"]
-    if not (key[1:] > key[:-1]).all():  # several inputs, each sorted: a stable sort merges them
-        boxes = boxes[np.argsort(key, kind="stable")]
-    counts = np.bincount(owner.astype(np.int64), minlength=len(subjects)).tolist()
-    rows = lake.Sealed(subjects, counts, boxes.tobytes())
-    first = task.files[0]
-    new = lake.build(Register(first.register), first.month, 1, task.batch, rows)
-    catalogue.register(task.batch, [new])
-    objects.put(new.name, new.body)
-    return Merged(new.name, new.rows, len(new.body), new.index_digest, new.index)
+    key: NDArray[np.uint64] = owner.astype(np.uint64) << np.uint64(16) | head["day"]
+    return np.asarray(key << np.uint64(32) | head["batch"], np.uint64)
 
 
-def check(
+def _add(
+    built: lake.Builder,
     objects: Objects | Patient,
-    inputs: Sequence[tuple[LiveFile, Index]],
-    output: Merged,
-    low: bytes,
-    high: bytes,
-) -> None:
-    """See that ``output`` holds the inputs' runs from ``low`` to ``high``, whole and alone.
-
-    Raises:
-        TamperedError: It does not: it must not be swapped in.
-    """
-    runs = output.runs
-    mine = [(file, [r for r in index if low <= r.subject <= high]) for file, index in inputs]
-    rows: dict[bytes, int] = defaultdict(int)
-    for _, index in mine:
-        for run in index:
-            rows[run.subject] += run.rows
-    if [(run.subject, run.rows) for run in runs] != sorted(rows.items()):
-        raise TamperedError("index", _LOST)
-    boxes = np.frombuffer(b"".join(fetched(objects, output.name, runs)), _BOX)
-    _held(boxes, runs)
-    _sorted(boxes, runs)
-    left = {run.subject: run for run in runs}
-    for file, index in mine:
-        if index and not _alone(index, left):
-            _found(objects, boxes, runs, file, index)
+    table: Table,
+    first: int,
+    rows: NDArray[np.int64],
+) -> Iterator[int]:
+    """Add all rows of the subjects from number ``first`` on; yield the rows of each row group."""
+    some = table.within(first, first + len(rows))
+    boxes = table.boxes(objects, some)
+    key = keys(boxes, np.repeat(table.owner[some] - first, table.rows[some]))
+    order = None if (key[1:] > key[:-1]).all() else np.argsort(key)
+    subjects = np.repeat(table.subjects[first : first + len(rows)], rows)
+    for start, end in lake.groups(rows.tolist()):
+        mine = boxes[start:end] if order is None else boxes.take(order[start:end])
+        built.add(mine.view(lake.BOX), subjects[start:end])
+        yield end - start
 
 
-def fetched(objects: Objects | Patient, name: str, runs: Sequence[Run]) -> list[bytes]:
-    """Return the boxes of ``runs``, by offset, in as few ranges as they lie in."""
-    ranges: list[Range] = []
-    for run in runs:
-        length = run.rows * BOX_SIZE
-        if ranges and ranges[-1].offset + ranges[-1].length == run.offset:
-            ranges[-1] = Range(name, ranges[-1].offset, ranges[-1].length + length)
-        else:
-            ranges.append(Range(name, run.offset, length))
-    return objects.get_ranges(ranges)
-
-
-def _within(run: Run, task: Merge) -> bool:
-    return task.low <= run.subject <= task.high
-
-
-def _held(boxes: NDArray[np.void], runs: Sequence[Run]) -> None:
-    """See that the boxes are those of ``runs``, one after the other."""
-    view, at = memoryview(boxes.tobytes()), 0
-    for run in runs:
-        end = at + run.rows * BOX_SIZE
-        if run_digest(view[at:end]) != run.digest:
-            raise TamperedError("run", _LOST)
-        at = end
-
-
-def _sorted(boxes: NDArray[np.void], runs: Sequence[Run]) -> None:
-    """See that a subject's boxes ascend by day and batch; no two are of one day and batch."""
-    head = boxes.view(lake.BOX)
-    key = head["day"].astype(np.int64) << 32 | head["batch"]
-    ascends = key[1:] > key[:-1]
-    ends = np.cumsum([run.rows for run in runs])[:-1] - 1
-    ascends[ends] = True
-    if not ascends.all():
-        raise TamperedError("index", _LOST)
-
-
-def _alone(index: Index, left: Mapping[bytes, Run]) -> bool:
-    """Return whether each run went in as it came out: then its digest says so already."""
-    return all(left[run.subject].digest == run.digest for run in index)
-
-
-def _found(
-    objects: Objects | Patient,
-    boxes: NDArray[np.void],
-    runs: Sequence[Run],
-    file: LiveFile,
-    index: Index,
-) -> None:
-    """See that the runs of one input are in the output, box by box, in their order.
-
-    A level-0 file's boxes are those of its batch. Those of a file that holds several batches are
-    told from its own bytes, which are read again and hashed.
-    """
-    head = boxes.view(lake.BOX)
-    wanted = {run.subject for run in index}
-    mine = np.repeat(np.array([run.subject in wanted for run in runs]), [run.rows for run in runs])
-    if file.level == 0:
-        chosen = mine & (head["batch"] == file.batch)
-    else:
-        batches = _batches(objects, file, index)
-        chosen = mine & np.isin(head["batch"], batches)
-    try:
-        _held(boxes[chosen], index)
-    except TamperedError:
-        _one_by_one(objects, boxes, runs, file, index)
-
-
-def _batches(objects: Objects | Patient, file: LiveFile, index: Index) -> NDArray[np.uint32]:
-    held = np.frombuffer(b"".join(fetched(objects, file.name, index)), _BOX)
-    _held(held, index)
-    return np.unique(held.view(lake.BOX)["batch"])
-
-
-def _one_by_one(
-    objects: Objects | Patient,
-    boxes: NDArray[np.void],
-    runs: Sequence[Run],
-    file: LiveFile,
-    index: Index,
-) -> None:
-    """Look for each box by its bytes: two inputs of one batch cannot be told apart by it."""
-    starts = dict(zip([r.subject for r in runs], _starts(runs), strict=True))
-    held = np.frombuffer(b"".join(fetched(objects, file.name, index)), _BOX)
-    _held(held, index)
-    for run, at in zip(index, _starts(index), strict=True):
-        start, rows = starts[run.subject]
-        there = {box.tobytes() for box in boxes[start : start + rows]}
-        if not all(box.tobytes() in there for box in held[at[0] : at[0] + run.rows]):
-            raise TamperedError("index", _LOST)
-
-
-def _starts(runs: Sequence[Run]) -> Iterator[tuple[int, int]]:
-    at = 0
-    for run in runs:
-        yield at, run.rows
-        at += run.rows
+def _offsets(body: Buffer, rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Return where each run begins in the file whose row groups are of ``sizes`` rows."""
+    ends = np.cumsum(sizes)
+    begins = ends - sizes
+    starts = np.array(lake.box_starts(body, list(zip(begins, ends, strict=True))), np.int64)
+    row = np.cumsum(rows) - rows
+    group = np.searchsorted(ends, row, "right")
+    return np.asarray(starts[group] + (row - begins[group]) * BOX_SIZE, np.int64)

@@ -55,6 +55,16 @@ class Patient:
         except ObjectError:
             return [self._range(one) for one in ranges]
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        """Read the ranges into ``into``, one after the other. Raises ObjectError after TRIES."""
+        try:
+            self._kept.fill(ranges, into)
+        except ObjectError:
+            at = 0
+            for one in ranges:
+                into[at : at + one.length] = self._range(one)
+                at += one.length
+
     def _range(self, one: Range) -> bytes:
         return _again(lambda: self._kept.get_ranges([one]))[0]
 

@@ -75,6 +75,12 @@ class Objects(Protocol):
     def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range, in order. Raises ObjectError for any missing byte."""
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        """Read the ranges into ``into``, one after the other; it is as long as they are.
+
+        Nothing else of their size is made. Raises ObjectError for any missing byte.
+        """
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range without holding the event loop."""
 

@@ -63,6 +63,28 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Unindexed:
+    """A file that is about to be put, and whose run index is made of what is read back.
+
+    Attributes:
+        name: Its object name.
+        rows: Boxes.
+        size: Bytes.
+        low: First subject.
+        high: Last subject.
+    """
+
+    name: str
+    register: int
+    month: int
+    level: int
+    rows: int
+    size: int
+    low: bytes = field(repr=False)
+    high: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NewFile:
     """A file that is written and not yet live.
 
@@ -79,6 +101,15 @@ class NewFile:
     rows: int
     runs: tuple[Run, ...] = field(repr=False)
     body: memoryview = field(repr=False)
+
+    @property
+    def unindexed(self) -> Unindexed:
+        """What is said of it beside its index."""
+        low, high = self.runs[0].subject, self.runs[-1].subject
+        size = len(self.body)
+        return Unindexed(
+            self.name, self.register, self.month, self.level, self.rows, size, low, high
+        )
 
     @property
     def place(self) -> str:

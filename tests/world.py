@@ -266,6 +266,11 @@ class Watched:
         self.asked.append(list(ranges))
         return self.kept.get_ranges(ranges)
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        self._step("ranges")
+        self.asked.append(list(ranges))
+        self.kept.fill(ranges, into)
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         self._step("ranges")
         self.asked.append(list(ranges))

@@ -154,6 +154,10 @@ class FailingObjects(FolderObjects):
         self._fall("get", after=False)
         return super().get_ranges(ranges)
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        self._fall("get", after=False)
+        super().fill(ranges, into)
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         self._fall("get", after=False)
         return await super().get_ranges_async(ranges)
@@ -187,6 +191,10 @@ class FlakyObjects(FolderObjects):
     def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         self._maybe()
         return super().get_ranges(ranges)
+
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        self._maybe()
+        super().fill(ranges, into)
 
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         self._maybe()

@@ -154,6 +154,10 @@ class Failing(FolderObjects):
         self._maybe()
         return super().get_ranges(ranges)
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        self._maybe()
+        super().fill(ranges, into)
+
 
 def test_one_request_in_ten_fails_and_the_export_is_whole(
     folder_settings: Settings, tiny: None

@@ -33,8 +33,8 @@ STEPS = {
         ("catalogue", "publish"), ("log", "append"),
     ),
     "compact": (
-        ("catalogue", "reserve"), ("compaction", "_made"), ("catalogue", "register"),
-        ("catalogue", "hold"), ("objects", "put"),
+        ("catalogue", "reserve"), ("compaction", "_made"), ("catalogue", "announce"),
+        ("catalogue", "hold"), ("objects", "put"), ("catalogue", "index"),
         ("compaction", "_swap"), ("catalogue", "retire"), ("catalogue", "publish"),
         ("log", "append"),
     ),

@@ -46,6 +46,9 @@ class MemoryObjects:
     def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         return [self.get(r.name)[r.offset : r.offset + r.length] for r in ranges]
 
+    def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
+        into[:] = b"".join(self.get_ranges(ranges))
+
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         return self.get_ranges(ranges)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from store import lake, tables
-from store.catalogue import LEASE
+from store import compaction, lake, merging, tables
+from store.catalogue import LEASE, LiveFile
 from store.compaction import GRACE
 from store.envelope import BOX_SIZE
 from store.errors import CommitConflictError, KekError, ObjectError
@@ -185,6 +187,42 @@ def test_a_reader_whose_file_was_compacted_away_looks_once_more(
         keeper.before["ranges"] = meanwhile
         assert world.reads(mpan(1), window_of(DAY))[0] == 2
         assert [len(asked) for asked in keeper.asked] == [2, 1]
+
+
+def forged(world: World, month: int, meters: int) -> list[LiveFile]:
+    """Let four commits of seven days each stand beside each other; nobody could open a box."""
+    catalogue = world.store.catalogue
+    first = np.datetime64(f"{month // 12}-{month % 12 + 1:02}-01").astype(int)
+    subjects = sorted(hashlib.sha256(b"%d" % n).digest()[:16] for n in range(meters))
+    for turn in range(4):
+        batch = catalogue.reserve()
+        boxes = np.zeros((meters, 7), lake.BOX)
+        boxes["day"], boxes["batch"] = first + turn + 4 * np.arange(7), batch
+        rows = lake.Sealed(subjects, [7] * meters, boxes.tobytes())
+        new = lake.build(Register.ACTIVE_IMPORT, month, 0, batch, rows)
+        catalogue.register(batch, [new])
+        world.store.objects.put(new.name, new.body)
+        with world.store.database.write() as connection:
+            catalogue.publish(connection, batch, 1)
+    return world.store.compaction.due()[Register.ACTIVE_IMPORT, month]
+
+
+def test_memory_of_a_compaction_does_not_grow_with_what_it_merges(
+    home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows go in by windows and out by files; both are small whatever the fleet is."""
+    monkeypatch.setattr(compaction, "MOST_ROWS", 8_000)
+    monkeypatch.setattr(merging, "WINDOW", 8_000)
+    home.store.compaction.compact(forged(home, 24_300, 10))  # what is loaded once is loaded
+    peaks, made = [], []
+    for month, meters in ((24_301, 600), (24_302, 2_400)):
+        files = forged(home, month, meters)
+        tracemalloc.start()
+        made.append(home.store.compaction.compact(files).files_after)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert made == [3, 9]
+    assert peaks[1] < 1.3 * peaks[0] < 15e6, peaks
 
 
 # ---- sweep -----------------------------------------------------------------------------------

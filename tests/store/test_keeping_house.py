@@ -14,14 +14,16 @@ import typer
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
-from store import commands, keeping, lake, merging, tables, wiring
+from store import commands, keeping, lake, tables, wiring
 from store.compaction import GRACE, LEVEL_0, QUIET
 from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.executors import Pool
 from store.local import SystemClock
 from store.merging import Merge, Merged, merge
+from store.ports import Range
 from store.reads import Register
+from store.runs import Run
 from store.wiring import Settings
 from tests.store.exporting import Here
 from tests.world import DAY, World, days_of, mpan, opened, several, window_of
@@ -63,14 +65,15 @@ def spoiled(world: World, spoil: Callable[[lake.Sealed], lake.Sealed]) -> None:
     def spread(tasks: Sequence[Merge]) -> Iterator[tuple[bytes, Merged]]:
         for task in tasks:
             whole = merge(world.store.database, world.store.catalogue, world.store.objects, task)
-            runs = whole.runs
-            boxes = b"".join(merging.fetched(world.store.objects, whole.name, runs))
+            runs = Run.decoded(whole.places)
+            ranges = [Range(whole.name, run.offset, run.rows * BOX_SIZE) for run in runs]
+            boxes = b"".join(world.store.objects.get_ranges(ranges))
             rows = spoil(lake.Sealed([r.subject for r in runs], [r.rows for r in runs], boxes))
             first = task.files[0]
             new = lake.build(Register(first.register), first.month, 1, task.batch, rows)
-            world.store.catalogue.register(task.batch, [new])
+            world.store.catalogue.announce(task.batch, new.unindexed)
             world.store.objects.put(new.name, new.body)
-            yield task.low, Merged(new.name, new.rows, len(new.body), new.index_digest, new.index)
+            yield task.low, Merged(new.name, new.rows, len(new.body), new.index)
 
     for files in world.store.compaction.due().values():
         world.store.compaction.compact(files, spread=spread)
