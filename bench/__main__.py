@@ -15,6 +15,7 @@ from bench import (
     answer,
     busy,
     calls,
+    compaction,
     deciding,
     erasing,
     exporting,
@@ -50,6 +51,7 @@ MEASURES: dict[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
     "verifying": verifying.measure,
     "erasing": erasing.measure,
     "exporting": exporting.measure,
+    "compaction": compaction.measure,
     "busy": busy.measure,
 }
 VAR = Path("var")  # of the working directory: a real disk, where /tmp may be memory

@@ -1,4 +1,4 @@
-"""Many meter points at once: exported, compacted; beside decrypting alone, duckdb, a plain copy.
+"""Many meter points at once, exported; beside decrypting alone, and duckdb.
 
 Worker processes are begun and warm before a clock runs; what a figure counts is one whole export:
 decided, logged, planned, opened, shaped, sealed, synced, published.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -45,7 +44,6 @@ NAME = "exporting"
 MOST = 100.0  # ns a half-hour on two cores: ten million a second
 SIZES = ((1_000, MONTHS), (20_000, 3), (100_000, 1))  # meters, local months: about as many reads
 FEW = ((200, 3), (400, 1))
-COMMITS = 8  # that a compaction merges
 PAIRS = 3
 
 
@@ -75,7 +73,7 @@ class Timed:
 
 
 def measure(plan: Plan) -> Iterator[Figure | Skipped]:
-    """Yield exports by size, their peers, and a compaction."""
+    """Yield exports by size and their peers."""
     full = plan.sizes.meters > FEW[-1][0]
     fleets = [
         build(plan.folder / f"fleet-{n}", n, months) for n, months in (SIZES if full else FEW)
@@ -86,7 +84,6 @@ def measure(plan: Plan) -> Iterator[Figure | Skipped]:
     yield Figure(NAME, "largest worker process", peak, "MiB", most=400,
                  note="two of them and their runner stay under 1 GiB")  # fmt: skip
     yield from _dask(fleets[1])
-    yield from _compacted(plan.folder, fleets[0].meters)
 
 
 def build(home: Path, meters: int, months: int) -> Fleet:
@@ -276,45 +273,3 @@ def _dask(fleet: Fleet) -> Iterator[Figure | Skipped]:
                 timed(fleet, pool, "half-hour")
                 held.append(timed(fleet, pool, "half-hour").wall)
     yield Figure(NAME, name, median(taken[1]), "s", "one", median(taken[0]), 1 / 1.6)
-
-
-# ---- compaction --------------------------------------------------------------------------------
-
-
-def _compacted(folder: Path, meters: int) -> Iterator[Figure]:
-    settings = Settings.from_environment({"METERKEEP_HOME": str(folder / "compacted")})
-    initialise(settings)
-    with open_store(settings) as store:
-        for part in street(meters * 4, 1, UNTIL, SEED, registers=REGISTERS):
-            for turn in range(COMMITS):
-                some = part.take(part.day % COMMITS == turn)
-                digest = hashlib.sha256(b"%d %d" % (int(part.meter[0]), turn)).digest()
-                store.writes.commit([some], [Source(digest, str(id(part)), "", 0, ())])
-        groups = list(store.compaction.due().values())
-        size = sum(file.size for files in groups for file in files)
-        copied = min(_copy(settings, groups, folder / "copy") for _ in range(2))
-        began, spent = time.perf_counter(), time.process_time()
-        for files in groups:
-            store.compaction.compact(files)
-        wall, spent = time.perf_counter() - began, time.process_time() - spent
-    files_ = sum(map(len, groups))
-    yield Figure(
-        NAME, "compaction, one process", wall / size * 1e9, "ms a MB", "a plain copy, synced",
-        copied / size * 1e9, 1.25,
-        f"{size / wall / 1e6:.0f} MB/s, {size / spent / 1e6:.0f} a core; {files_} files of "
-        f"{COMMITS} commits, each merge read back and checked",
-    )  # fmt: skip
-
-
-def _copy(settings: Settings, groups: list[Any], folder: Path) -> float:
-    """Return the seconds that copying the files takes, each synced."""
-    began = time.perf_counter()
-    folder.mkdir()
-    for number, file in enumerate(file for files in groups for file in files):
-        target = folder / str(number)
-        shutil.copyfile(Path(settings.objects) / file.name, target)
-        with target.open("rb+") as copied:
-            os.fsync(copied.fileno())
-    taken = time.perf_counter() - began
-    shutil.rmtree(folder)
-    return taken
