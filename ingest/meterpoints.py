@@ -25,7 +25,9 @@ NONE = 0  # the number of what is no meter point
 
 _PRIMES = np.array([3, 5, 7, 13, 17, 19, 23, 29, 31, 37, 41, 43], np.int64)
 _NINE = 9  # the highest digit
+_POWERS = 10 ** np.arange(MPAN_DIGITS - 1, -1, -1, dtype=np.int64)
 _HOUSEHOLD = b"MAC"
+_HOUSEHOLD_BYTES = np.frombuffer(_HOUSEHOLD, np.uint8)
 _HOUSEHOLD_DIGITS = 6
 _LONDON = 12 * 10**10  # distributor 12, then a number in ten digits
 
@@ -50,7 +52,7 @@ def check_digits(twelve: NDArray[np.int64]) -> NDArray[np.int64]:
 def numbers(texts: Texts) -> NDArray[np.int64]:
     """Return int64[n]: the number of each MPAN or MPRN, NONE where a text is neither."""
     out = np.zeros(len(texts), np.int64)
-    lengths = np.diff(texts.offsets)
+    lengths = texts.offsets[1:] - texts.offsets[:-1]
     rows = np.flatnonzero(lengths == MPAN_DIGITS)
     digits, good = _digits(texts, rows, MPAN_DIGITS)
     good &= check_digits(digits[:, :12]) == digits[:, 12]
@@ -70,13 +72,13 @@ def households(texts: Texts) -> NDArray[np.int64]:
     """
     out = np.zeros(len(texts), np.int64)
     start = len(_HOUSEHOLD)
-    rows = np.flatnonzero(np.diff(texts.offsets) == start + _HOUSEHOLD_DIGITS)
+    lengths = texts.offsets[1:] - texts.offsets[:-1]
+    rows = np.flatnonzero(lengths == start + _HOUSEHOLD_DIGITS)
     raw = _gather(texts, rows, start + _HOUSEHOLD_DIGITS)
-    digits = raw[:, start:].astype(np.int64) - ord("0")
-    good = np.all((digits >= 0) & (digits <= _NINE), axis=1)
-    good &= (raw[:, :start] == np.frombuffer(_HOUSEHOLD, np.uint8)).all(axis=1)
+    digits, good = _digits_of(raw[:, start:])
+    good &= (raw[:, :start] == _HOUSEHOLD_BYTES).all(axis=1)
     first = _LONDON + _value(digits[good])
-    twelve = first[:, None] // 10 ** np.arange(11, -1, -1) % 10
+    twelve = first[:, None] // _POWERS[-MPAN_DIGITS + 1 :] % 10
     out[rows[good]] = MPAN_BASE + first * 10 + check_digits(twelve)
     return out
 
@@ -91,12 +93,16 @@ def _gather(texts: Texts, rows: NDArray[np.intp], length: int) -> NDArray[np.uin
 def _digits(
     texts: Texts, rows: NDArray[np.intp], length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    digits = _gather(texts, rows, length).astype(np.int64) - ord("0")
-    good: NDArray[np.bool_] = np.all((digits >= 0) & (digits <= _NINE), axis=1)
-    return digits, good
+    return _digits_of(_gather(texts, rows, length))
+
+
+def _digits_of(raw: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the digits that bytes are, and in which rows all of them are digits."""
+    digits = raw - np.uint8(ord("0"))  # what is below "0" comes out above 9
+    good: NDArray[np.bool_] = np.all(digits <= _NINE, axis=1)
+    return digits.astype(np.int64), good
 
 
 def _value(digits: NDArray[np.int64]) -> NDArray[np.int64]:
-    powers = 10 ** np.arange(digits.shape[1] - 1, -1, -1, dtype=np.int64)
-    value: NDArray[np.int64] = digits @ powers
+    value: NDArray[np.int64] = digits @ _POWERS[-digits.shape[1] :]
     return value

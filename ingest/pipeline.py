@@ -100,7 +100,7 @@ class _Intake:
         chunk: int,
         budget: int,
     ) -> None:
-        self._writes, self._profile, self._files = writes, profile, files
+        self._writes, self._profile, self._files = writes, profile.text, files
         self._run, self._progress, self._chunk, self._budget = run, progress, chunk, budget
         self._results = [FileResult(at, Fate.UNTRIED) for at in range(len(files))]
         self._surveys: dict[int, Survey] = {}
@@ -149,7 +149,7 @@ class _Intake:
         if self._writes is None:
             return False
         digest = opened.file.digest()
-        commit = self._writes.seen(digest, self._profile.text)
+        commit = self._writes.seen(digest, self._profile)
         if commit is None and digest not in self._digests:
             self._digests.add(digest)
             return False
@@ -184,7 +184,7 @@ class _Intake:
 
     def _source(self, at: int, survey: Survey, pile: Pile) -> Source:
         opened = self._files[at]
-        return Source(opened.file.digest(), self._profile.text, opened.header, survey.reads, pile)
+        return Source(opened.file.digest(), self._profile, opened.header, survey.reads, pile)
 
     def _settle(self, result: FileResult, commit: Commit) -> None:
         self._results[result.file] = replace(result, fate=Fate.TAKEN, commit=commit.number)

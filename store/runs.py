@@ -38,10 +38,8 @@ class Run(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the 40 bytes of the run index."""
-        return (
-            self.subject + self.offset.to_bytes(6, "little")
-            + self.rows.to_bytes(2, "little") + self.digest
-        )  # fmt: skip
+        high, low = divmod(self.offset, 1 << 32)
+        return _RUN.pack(self.subject, low, high, self.rows, self.digest)
 
     @classmethod
     def decode(cls, page: bytes, at: int = 0) -> Run:
@@ -92,6 +90,7 @@ class NewFile:
         name: Its object name.
         runs: Its run index, sorted by subject.
         body: Its bytes.
+        index: The run index, all of it, 40 bytes a run.
     """
 
     name: str
@@ -101,6 +100,11 @@ class NewFile:
     rows: int
     runs: tuple[Run, ...] = field(repr=False)
     body: memoryview = field(repr=False)
+    index: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Encode the run index, once: it is kept, named by its digest, and counted."""
+        object.__setattr__(self, "index", b"".join([run.encode() for run in self.runs]))
 
     @property
     def unindexed(self) -> Unindexed:
@@ -115,11 +119,6 @@ class NewFile:
     def place(self) -> str:
         """Its register and month: ``active_import 2025-07``."""
         return place_name(self.register, self.month)
-
-    @property
-    def index(self) -> bytes:
-        """The run index, all of it."""
-        return b"".join(run.encode() for run in self.runs)
 
     @property
     def index_digest(self) -> bytes:
@@ -155,10 +154,8 @@ def rows_digest(runs: Iterable[bytes]) -> bytes:
     Returns:
         SHA-256 over subject (16), boxes (2), SHA-256/16 of its boxes by ascending day, of each.
     """
-    whole = hashlib.sha256()
-    for run in runs:
-        whole.update(run[:16] + run[22:RUN_SIZE])
-    return whole.digest()
+    said = b"".join([run[:16] + run[22:RUN_SIZE] for run in runs])
+    return hashlib.sha256(said).digest()
 
 
 def entries(index: bytes) -> list[bytes]:

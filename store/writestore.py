@@ -26,7 +26,7 @@ from store.laying import Laid, breaks, files, lay
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
 from store.reads import MISSING, MeterDays, Register
-from store.runs import NewFile, rows_digest
+from store.runs import NewFile, entries, rows_digest
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -282,7 +282,7 @@ class _Counted:
         self.files.append(file.name)
         self.digests.append(f"{file.name} {file.index_digest.hex()}")
         self.several |= file.place in self.rows
-        self.rows[file.place] = rows_digest(run.encode() for run in file.runs).hex()
+        self.rows[file.place] = rows_digest(entries(file.index)).hex()
 
     def note(self, census: Census, tags: list[bytes], erased: int) -> None:
         self.seen.append((census.moves, tags))

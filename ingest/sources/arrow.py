@@ -60,13 +60,18 @@ def coded(texts: pa.StringArray) -> Coded:
 
 def _are_one(texts: pa.StringArray) -> bool:
     """Whether ``texts`` are the same text, at least once."""
-    found = texts_of(texts)
-    at = found.offsets
-    if not len(found) or not (np.diff(at) == at[1] - at[0]).all():
+    if not len(texts):
         return False
-    data, width = found.data[at[0] : at[-1]], int(at[1] - at[0])
-    ends_alike = np.array_equal(data[:width], data[len(data) - width :])
-    return ends_alike and np.array_equal(data[width:], data[: len(data) - width])
+    _, offsets, data = texts.buffers()
+    at = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    width, size = int(at[1] - at[0]), int(at[-1] - at[0])
+    if size != width * len(texts) or not (at[1:] - at[:-1] == width).all():
+        return False
+    if not width:
+        return True
+    # Each text is the one before it: so are all bytes, moved by one text.
+    whole = np.frombuffer(data, np.uint8, size, int(at[0]))
+    return bool((whole[width:] == whole[:-width]).all())
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
