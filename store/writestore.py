@@ -9,24 +9,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import insert, select
 
-from store import block, envelope, lake, tables
+from store import ledger, tables
 from store.catalogue import SWEPT, Catalogue
-from store.database import Prepared, insert_absent, portions
-from store.errors import CommitConflictError, MalformedReadError, MeterkeepError, ObjectError
-from store.laying import Laid, breaks, files, lay
+from store.errors import CommitConflictError, MeterkeepError, ObjectError
+from store.laying import lay
 from store.log import Entry, Kind, Log
 from store.quarantine import Quarantine, Rejected
-from store.reads import MISSING, MeterDays, Register
+from store.reads import MISSING, MeterDays
 from store.runs import NewFile, entries, rows_digest
+from store.sealing import sealed
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from store.ports import Clock, Objects
     from store.tenancies import Tenancies
 
-LAST_DAY = 0xFFFF  # the last day that a box can name
 PUTTERS = 4  # objects put at once: waiting for a disk or a network, not for a core
 
 
@@ -106,8 +105,7 @@ class WriteStore:
         A commit that was left out again does not count: its files may be taken anew.
         """
         with self._database.hot_read() as connection:
-            rows = _SEEN.rows(connection, digest=digest, profile=profile)
-        return rows[0][0] if rows else None
+            return ledger.commit_of(connection, digest, profile)
 
     def commit(
         self,
@@ -173,7 +171,7 @@ class WriteStore:
         census = self._tenancies.census(part.mpxns)
         rows, erased = lay(part, census)
         counted.note(census, [self._keys.tag(mpxn) for mpxn in census.of], erased)
-        files = list(self._seal(rows, census, batch))
+        files = list(sealed(rows, census, batch, self._store))
         counted.days += len(rows.days)
         counted.reads += int(np.count_nonzero(rows.days.energy != MISSING))
         self._put(batch, files, counted)
@@ -185,31 +183,6 @@ class WriteStore:
             counted.note(census, [self._keys.tag(mpxn) for mpxn in named], 0)
             key = (source.digest, source.profile, source.header)
             self._quarantine.keep(batch, key, source.rejected, census)
-
-    def _seal(self, rows: Laid, census: Census, batch: int) -> Iterator[NewFile]:
-        days = rows.days
-        if not len(days):
-            return
-        if days.day.min() < 0 or days.day.max() > LAST_DAY:
-            raise MalformedReadError("a day before 1970 or after 2149-06-06 cannot be kept")
-        blocks, states = block.pack(days.energy, days.states)
-        heads = np.zeros(len(days), lake.HEAD)
-        heads["day"], heads["batch"] = days.day, batch
-        heads["states"] = np.frombuffer(states, np.uint8).reshape(-1, block.STATES_SIZE)
-        numbers = np.array([census.deks[s].number for s in rows.subjects], np.uint32)
-        heads["dek"] = numbers[rows.subject]
-        for register, month, start, end in files(rows):
-            runs = list(breaks(rows.subject[start:end], start))
-            subjects = [rows.subjects[at] for at in rows.subject[[first for first, _ in runs]]]
-            counts = [last - first for first, last in runs]
-            aads = [envelope.row_aad(self._store, register, subject) for subject in subjects]
-            boxes = envelope.seal(
-                map(envelope.Under, (census.deks[s].key for s in subjects), aads, counts),
-                heads[start:end].tobytes(),
-                blocks[start * block.BLOCK_SIZE : end * block.BLOCK_SIZE],
-            )
-            sealed = lake.Sealed(subjects, counts, boxes)
-            yield lake.build(Register(register), month, 0, batch, sealed)
 
     def _put(self, batch: int, files: Sequence[NewFile], counted: _Counted) -> None:
         self._catalogue.register(batch, files)
@@ -237,16 +210,8 @@ class WriteStore:
                 "number": number, "at": self._clock.now(), "batch": batch,
                 "days": counted.days, "reads": counted.reads, "entry": leaf,
             })  # fmt: skip
-            taken = [
-                {"digest": s.digest, "profile": s.profile, "commit": number, "reads": s.reads,
-                 "rejected": len(s.rejected)}
-                for s in sources
-            ]  # fmt: skip
-            _forget_reverted(connection, [source.digest for source in sources])
-            if taken and insert_absent(connection, tables.ledger, taken) != len(taken):
-                raise CommitConflictError(
-                    "another commit took one of these files meanwhile: run it again"
-                )
+            taken = [(s.digest, s.profile, s.reads, len(s.rejected)) for s in sources]
+            ledger.enter(connection, number, taken)
             if replays:
                 self._quarantine.mark_replayed(connection, replays, number)
         return Commit(number, batch, counted.days, counted.reads, counted.erased)
@@ -289,23 +254,6 @@ class _Counted:
         self.erased += erased
 
 
-_l, _reverted = tables.ledger.c, select(tables.reverts.c.commit)
-_SEEN = Prepared(
-    select(_l.commit).where(
-        _l.digest == bindparam("digest"),
-        _l.profile == bindparam("profile"),
-        _l.commit.not_in(_reverted),
-    )
-)
-
-
 def _entry_of(connection: Connection, number: int) -> bytes:
     c = tables.commits.c
     return bytes(connection.execute(select(c.entry).where(c.number == number)).scalar_one())
-
-
-def _forget_reverted(connection: Connection, digests: Sequence[bytes]) -> None:
-    """Clear the ledger rows of files whose commit was left out: they are taken anew."""
-    for some in portions(digests, 500):
-        mine = (_l.digest.in_(some), _l.commit.in_(_reverted))
-        connection.execute(delete(tables.ledger).where(*mine))
