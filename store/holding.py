@@ -24,7 +24,7 @@ from store.leaves import Kind, commitment
 from store.replaying import Replay
 from store.tiles import TILE_WIDTH, width_at
 from store.verdicts import Verdict
-from store.walking import MOST_FINDINGS, Finding
+from store.walked import MOST_FINDINGS, Finding
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

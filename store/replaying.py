@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from store.log import Kind
-from store.walking import MOST_FINDINGS, Finding
+from store.walked import MOST_FINDINGS, Finding
 
 _MOST_KEYS = 1_000  # keys that a customer had one after the other
 STALE = 60_000  # ms for which an answer under way may rest on a fact that has just ended

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from store.verdicts import Status, Verdict
-from store.walking import MOST_FINDINGS
+from store.walked import MOST_FINDINGS
 
 _WORDS = {
     Status.CONSISTENT: "consistent",

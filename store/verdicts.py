@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from store.errors import ProofError
 from store.notes import Algorithm, Checkpoint, Verifier, open_note, split_note
-from store.walking import Finding, Walked
+from store.walked import Finding, Walked
 
 _YEAR = re.compile(r"(?P<log>.+/)[0-9]{4}", re.ASCII)
 

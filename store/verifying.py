@@ -20,7 +20,8 @@ from store.notes import Checkpoint, Verifier
 from store.promises import LATE, Promise
 from store.tiles import Hashes
 from store.verdicts import NO_KEY, Status, Trust, Verdict, follows, log_of, named_key, opened
-from store.walking import Finding, Walk
+from store.walked import Finding
+from store.walking import Walk
 
 
 def verify(

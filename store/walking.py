@@ -7,9 +7,7 @@ told with its place, and the walk goes on: an auditor wants to know how much.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 
 import orjson
@@ -18,68 +16,15 @@ from store.copies import Copy, hashes_in, leaves_in
 from store.errors import ProofError
 from store.merkle import fold, full_root
 from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Tile, split, width_at
+from store.walked import MOST_FINDINGS, Walked
 
-MOST_FINDINGS = 100  # told one by one; more are counted
 VERSION = 1  # of a leaf
 EARLY = 10 * 60_000  # ms by which an entry may state an earlier time than one before it
 _KEY = "key"  # the kind of an entry about keys
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not what was published.
-
-    Attributes:
-        where: Which file, or which entry.
-        what: What is wrong with it.
-    """
-
-    where: str
-    what: str
-
-
 class MissingError(Exception):
     """A file that the walk cannot do without is not in the copy."""
-
-
-@dataclass(slots=True)
-class Walked:
-    """What one walk found.
-
-    Attributes:
-        root: The root of the tree as the copy has it; None where files are missing.
-        entries: Entries that were hashed.
-        findings: What is wrong, the first MOST_FINDINGS.
-        wrong: How many findings there are.
-        missing: Names of files that are not there.
-        kinds: Entries by their kind.
-        first: The earliest time that an entry states, ms since 1970; None without entries.
-        last: The latest.
-        found: Index of each leaf hash that was looked for.
-        begins: The action of the first entry; None where it was not seen.
-        keys: Index and action of each entry about keys, the first MOST_FINDINGS.
-        early: Indexes of entries that state a time long before one that stands before them, the
-            first MOST_FINDINGS.
-    """
-
-    root: bytes | None = None
-    entries: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    wrong: int = 0
-    missing: list[str] = field(default_factory=list)
-    kinds: Counter[str] = field(default_factory=Counter)
-    first: int | None = None
-    last: int | None = None
-    found: dict[bytes, int] = field(default_factory=dict)
-    begins: str | None = None
-    keys: list[tuple[int, str]] = field(default_factory=list)
-    early: list[int] = field(default_factory=list)
-
-    def note(self, where: str, what: str) -> None:
-        """Note a finding."""
-        self.wrong += 1
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(Finding(where, what))
 
 
 class Walk:
