@@ -9,12 +9,12 @@ from typing import Protocol
 
 from ingest.profiles import Form, Profile
 from ingest.ranges import Parser
+from ingest.rules import Rules
 from ingest.sources import csv, lcl, octopus
 from ingest.sources.files import Text
 from ingest.sources.layout import DELIMITERS, Layout, Role, roles
 from ingest.sources.parquet import Rows
 from ingest.sources.text import TextParser
-from ingest.validate import Rules
 
 _TIMES = (Role.TIME, Role.START, Role.END)
 

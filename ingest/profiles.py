@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ingest import meterpoints
+from ingest.rules import Rules, Stamp, Unit
 from ingest.sources.layout import DELIMITERS, Role
-from ingest.validate import Rules, Stamp, Unit
 from store.errors import InputError
 from store.reads import Mpxn, Register
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ingest.columns import Columns
     from ingest.folding import Conflicts, Share
-    from ingest.validate import Judged, Rules
+    from ingest.rules import Rules
+    from ingest.validate import Judged
 
 
 class Parser(Protocol):

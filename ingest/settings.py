@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ingest.profiles import Form, Profile
+from ingest.rules import Stamp, Unit
 from ingest.sources.layout import Role
-from ingest.validate import Stamp, Unit
 from store.errors import InputError
 from store.reads import Mpxn, Register
 

@@ -8,13 +8,13 @@ half-hour, as the source's profile says: SMETS2 stamps the end, SMETS1 the begin
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ingest import meterpoints
 from ingest.reasons import GOOD, Reason
+from ingest.rules import Rules, Stamp, Unit
 from store.reads import DAY_SLOTS, HALF_HOUR, HIGHEST, Register
 
 if TYPE_CHECKING:
@@ -24,57 +24,8 @@ if TYPE_CHECKING:
 
 LAST_DAY = 65_535  # the box keeps a day in two bytes
 GAS_ERRORS = (0xFFF000, 0xFFFFFF)  # dm3; 0xFFFFFF is 16777.215 m3
-
-
-class Stamp(StrEnum):
-    """Which end of the half-hour a source's time names."""
-
-    START = "start"
-    END = "end"
-
-
-class Unit(StrEnum):
-    """The units that sources write."""
-
-    WH = "Wh"
-    KWH = "kWh"
-    VARH = "varh"
-    KVARH = "kvarh"
-    M3 = "m3"
-
-    @property
-    def factor(self) -> int:
-        """How many of the register's integer units one of these is."""
-        return 1 if self in (Unit.WH, Unit.VARH) else 1_000
-
-    def fits(self, register: Register) -> bool:
-        """Whether ``register`` can be written in this unit (Wh is let pass for varh)."""
-        if register.unit == "Wh":
-            return self in (Unit.WH, Unit.KWH)
-        return (self is Unit.M3) == (register.unit == "dm3")
-
-
 _UNITS = {unit.value.lower().encode(): unit for unit in Unit} | {"m³".encode(): Unit.M3}
 _REGISTERS = {register.word.encode(): register for register in Register}
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How a profile wants its lines judged.
-
-    Attributes:
-        stamp: Which end of the half-hour the time names.
-        unit: The unit of every value, unless the source has a column for it.
-        register: The register of every line, unless the source has a column for it.
-        mpxn: The meter point's number (`ingest.meterpoints`) where the source names none.
-        households: Meter points are Low Carbon London households.
-    """
-
-    stamp: Stamp = Stamp.START
-    unit: Unit = Unit.KWH
-    register: Register = Register.ACTIVE_IMPORT
-    mpxn: int = field(default=meterpoints.NONE, repr=False)
-    households: bool = False
 
 
 @dataclass(frozen=True, slots=True)

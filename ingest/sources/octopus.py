@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
+from ingest.rules import Unit
 from ingest.sources.layout import BOM, Layout, clock_of, fields_of, find, wrong_profile
-from ingest.validate import Unit
 
 _CONSUMPTION = re.compile(r"consumption \((kwh|m³|m3)\)", re.IGNORECASE)
 

@@ -12,7 +12,7 @@ import pytest
 from ingest.pipeline import UnfitError
 from ingest.profiles import Form, Profile
 from ingest.results import Fate
-from ingest.validate import Unit
+from ingest.rules import Unit
 from tests.ingest.intake import HEADER, Memory, at, lcl, taken, written
 
 CSV = Profile(Form.CSV, unit=Unit.KWH)

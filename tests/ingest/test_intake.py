@@ -18,8 +18,8 @@ from ingest.pipeline import take
 from ingest.profiles import Form, Profile
 from ingest.reasons import Reason
 from ingest.results import Fate
+from ingest.rules import Stamp
 from ingest.sources import files
-from ingest.validate import Stamp
 from tests.ingest.intake import LCL, START, Memory, Reads, at, household, lcl, taken, written
 
 Line = tuple[int, int, int, str]  # household, day, half-hour, value

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from ingest.profiles import Form, Profile
 from ingest.reasons import Reason
+from ingest.rules import Stamp, Unit
 from ingest.settings import Options, profile
 from ingest.sources.layout import Role
-from ingest.validate import Stamp, Unit
 from store.errors import InputError
 from store.reads import Mpxn, Register, moment_of
 from tests.ingest.intake import LCL, START, Memory, household, taken, written
