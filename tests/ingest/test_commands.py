@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +172,26 @@ def test_options_that_cannot_be_meant_raise_their_code(tmp_path: Path) -> None:
             build(), ["ingest", "a.csv", "--profile", "octopus"], catch_exceptions=False
         )
     assert caught.value.code == "meter_point_needed"
+
+
+def shown_while_it_runs(file: Path, stderr: int) -> None:
+    words = [sys.executable, "-m", "meterkeep", "ingest", str(file), "--profile", "lcl"]
+    shape = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
+    subprocess.run(words, check=True, env=shape, stdout=subprocess.DEVNULL, stderr=stderr)
+    os.close(stderr)
+
+
+def test_how_far_it_is_is_drawn_on_a_terminal(store: Settings, tmp_path: Path) -> None:
+    screen, stderr = pty.openpty()
+    shown_while_it_runs(lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1"), stderr)
+    drawn = os.read(screen, 1 << 16).decode()
+    os.close(screen)
+    assert "ingest" in drawn
+    assert "bytes" in drawn
+
+
+def test_nothing_is_drawn_where_nobody_looks(store: Settings, tmp_path: Path) -> None:
+    pipe, stderr = os.pipe()
+    shown_while_it_runs(lcl(tmp_path, f"MAC000002,{at(1, 0)},0.1"), stderr)
+    with os.fdopen(pipe, "rb") as said:
+        assert said.read() == b""
