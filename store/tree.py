@@ -45,6 +45,7 @@ class Tree:
         self._places, self._objects = places, objects
         self._keys, self._clock, self._url = keys, clock, url
         self._promising: Signer | None = None
+        self._told: dict[int, tuple[tuple[int, int, bool], tuple[str, ...]]] = {}
 
     def shards(self) -> list[Standing]:
         """Return every year's tree, the newest first."""
@@ -59,14 +60,20 @@ class Tree:
         if not trees:
             now = origin_of(self._url, year_of(self._clock.now()))
             return [self._keys.newest(now).verifier.vkey]
-        found = []
-        for tree in trees:
-            signers = self._keys.every(tree.origin)
+        return [vkey for tree in trees for vkey in self._vkeys(tree, newest=tree is trees[0])]
+
+    def _vkeys(self, tree: Standing, *, newest: bool) -> tuple[str, ...]:
+        """Return those of one year; its checkpoint is read once for each that is published."""
+        signers = self._keys.every(tree.origin)
+        stamp = tree.published, len(signers), newest
+        known = self._told.get(tree.shard)
+        if known is None or known[0] != stamp:
             signed = signers_of(Shelf(self._objects, tree.shard).checkpoint(), signers)
-            if tree is trees[0] and signers[0] not in signed:
+            if newest and signers[0] not in signed:
                 signed = [signers[0], *signed]
-            found += [one.verifier.vkey for one in signed or signers[:1]]
-        return found
+            vkeys = tuple(one.verifier.vkey for one in signed or signers[:1])
+            known = self._told[tree.shard] = stamp, vkeys
+        return known[1]
 
     def checkpoint(self, shard: int | None = None) -> bytes:
         """Return the signed checkpoint of a year, or of the newest that has one.

@@ -138,6 +138,23 @@ def test_an_older_key_stays_under_a_log_that_it_signed_and_eight_keys_are_the_mo
     assert len(keys.signing("a/2026", before)) == 8
 
 
+def test_whoever_asks_for_the_keys_often_reads_no_checkpoint_often(
+    begun: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask the service for them."""
+    first = begun.store.tree.vkeys()
+    asked: list[str] = []
+    find = begun.store.tree._objects.find
+    monkeypatch.setattr(
+        begun.store.tree._objects, "find", lambda name: (asked.append(name), find(name))[1]
+    )
+    assert [begun.store.tree.vkeys() for _ in range(5)] == [first] * 5
+    assert asked == []
+    rotate(begun)
+    assert [len(begun.store.tree.vkeys()) for _ in range(5)] == [2] * 5
+    assert asked.count(f"log/{YEAR}/checkpoint") <= 6, "those of the pass, and one"
+
+
 def test_promises_of_both_keys_hold_by_either_year_s_keys(begun: World) -> None:
     entry = begun.store.log.write(_entry())
     first = begun.store.tree.promise(entry)
