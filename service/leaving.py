@@ -58,7 +58,6 @@ class Leaving(Response):
         answer, action = self._answer, self._action
         with watched(self._log, answer, action):
             await super().__call__(scope, receive, send)
-        body = bytes(self.body)
-        self._log.later(
-            partial(outcomes.released, answer.grant, action, answer.entry, self._half_hours, body)
-        )
+        # Its bytes are hashed at once, so that none wait in memory for it.
+        sent = (action, answer.entry, self._half_hours, bytes(self.body))
+        self._log.later(partial(outcomes.released, answer.grant, *sent))

@@ -48,6 +48,7 @@ class Telemetry:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._observed: dict[tuple[str, int], Histogram] = {}
         self._problems = Counter(
             "meterkeep_problems", "Problems answered", ["route", "code"], registry=self.registry
         )
@@ -60,7 +61,11 @@ class Telemetry:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count one request; ``route`` is the template, never the path asked."""
-        self._seconds.labels(route, str(status)).observe(seconds)
+        key = route, status  # as few as there are routes and statuses
+        child = self._observed.get(key)
+        if child is None:
+            child = self._observed[key] = self._seconds.labels(route, str(status))
+        child.observe(seconds)
 
     def released(self, half_hours: int) -> None:
         """Count half-hours that left."""

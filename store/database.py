@@ -81,10 +81,14 @@ class Prepared:
     def rows(self, connection: Session, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the statement with ``values`` bound."""
         sql, places, constants = self._sql(connection)
-        values |= constants
+        if constants:
+            values |= constants
+        bound = values if places is None else [values[name] for name in places]
+        if isinstance(connection, Hot):
+            return connection.connection.execute(sql, bound).fetchall()
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(sql, values if places is None else [values[name] for name in places])
+            cursor.execute(sql, bound)
             rows: list[tuple[Any, ...]] = cursor.fetchall()  # type: ignore[assignment]
             return rows
         finally:

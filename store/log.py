@@ -2,7 +2,7 @@
 
 What an entry is in bytes stands in `leaves`. Durable means that the leaf's row is committed: in the
 transaction of what it records (a commit, a fact), or in a group with other callers' leaves (an
-answer). What became of an answer is noted late, in a group of such: nobody waits for it.
+answer). What became of an answer is noted late, with the next one's leaf: nobody waits for it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ USED = "used_before"  # the decision of what came with a proof that had been use
 GROUP = 256  # leaves committed together at most
 MANY = 24  # leaves of a group after which company is worth waiting for
 COMPANY = 0.0005  # seconds
-LATE = 0.1  # seconds until a late entry is made, and as many until it has a group of its own
+LATE = 0.1  # seconds; a late entry that no answer took for one to two of them has its own group
+IDLE = 1.0  # seconds without a late entry after which nobody looks for one
 ALONG = 4  # late entries that an answer takes along
 MOST_LATE = 1_024  # such entries kept in memory; more are let go, and missed as outcomes
 
@@ -104,13 +105,14 @@ class Log:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
         self._queue: list[_Waiting] = []
-        self._late: list[tuple[float, Callable[[], Entry]]] = []
-        self._ready: list[_Waiting] = []  # late ones, made: the next answer takes some along
+        self._ready: list[_Waiting] = []  # late ones: the next answer takes some along
+        self._aged: list[_Waiting] = []  # those that nobody took yet
+        self._timed = False  # whether the writer looks at them every LATE
         self._wake = threading.Condition()
         self._turn = threading.Lock()  # who commits a group now
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._looked = 0.0  # monotonic: when what is late was taken
+        self._looked = self._seen = 0.0  # monotonic: for what is late; when there was something
         self.written = 0
         self.heard: Callable[[int], None] = lambda _: None
 
@@ -181,15 +183,26 @@ class Log:
     def later(self, make: Callable[[], Entry]) -> None:
         """Write an entry that nobody waits for: with the next answer's, or some 0.2 s later.
 
+        It is made here and now: many made at once in the writer's thread would hold the interpreter
+        while somebody asks.
+
         Args:
-            make: Returns the entry; called in the writer's thread, so that its cost is nobody's.
+            make: Returns the entry; where it fails there is none.
         """
+        try:
+            entry = make()
+            _, leaf, detail = self._rows(entry, self._clock.now())
+        except Exception:  # noqa: BLE001 - its caller goes on, whatever an entry is made of
+            return
+        waiting = _Waiting(entry, leaf, detail, None, lambda _: None)
+        waiting.done = lambda result: self._again(waiting, result)
         with self._wake:
-            if self._closing or len(self._late) >= MOST_LATE:
+            if self._closing or len(self._ready) + len(self._aged) >= MOST_LATE:
                 return  # it will be missed: what was meant to happen stands there, and no outcome
-            self._late.append((self._clock.now(), make))
+            self._ready.append(waiting)
             self._begin()
-            if len(self._late) == 1:
+            if not self._timed:
+                self._timed = True
                 self._wake.notify()
 
     def close(self) -> None:
@@ -260,12 +273,14 @@ class Log:
         return Leaf(identity, committed)
 
     def _take_along(self) -> list[_Waiting]:
-        """Take some late entries that are ready: a group of their own would hold an answer up."""
-        if not self._ready:
+        """Take some late entries: a group of their own would hold an answer up."""
+        if not self._ready and not self._aged:
             return []
         with self._wake:
-            taken, self._ready = self._ready[:ALONG], self._ready[ALONG:]
-        return taken
+            late = self._aged + self._ready
+            old = max(0, len(self._aged) - ALONG)
+            self._aged, self._ready = late[ALONG:][:old], late[ALONG:][old:]
+        return late[:ALONG]
 
     def _put_back(self, taken: list[_Waiting]) -> None:
         """Let late entries whose transaction failed wait for another."""
@@ -282,34 +297,34 @@ class Log:
             with self._wake:
                 self._await_work()
                 group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-                late, ready = self._late_ones(due=not group)
-                if self._closing and not group and not late and not ready:
+                late = self._late_ones(due=not group)
+                if self._closing and not (group or late or self._aged):
                     return
             self._settle(group)
             if len(group) >= MANY and len(self._queue) < GROUP:
                 time.sleep(COMPANY)  # those just answered ask again: half as many groups
-            self._settle(ready)  # no answer came that would have taken them along
-            self._put_back([one for each in late if (one := self._made(*each)) is not None])
+            self._settle(late)  # no answer came that would have taken them along
 
     def _await_work(self) -> None:
         """Wait until somebody waits, what is late is due, or the log closes."""
         while not self._queue and not self._closing:
-            if not self._late and not self._ready:
+            if not self._timed:
                 self._wake.wait()
             elif not self._wake.wait(LATE):
                 return
 
-    def _late_ones(
-        self, *, due: bool
-    ) -> tuple[list[tuple[float, Callable[[], Entry]]], list[_Waiting]]:
-        """Take what is late, where it is ``due`` or was not looked at for so long."""
+    def _late_ones(self, *, due: bool) -> list[_Waiting]:
+        """Take what was late when it was looked at last, where that is ``due`` again."""
         now = time.monotonic()
         if not due and now < self._looked + LATE:
-            return [], []
+            return []
         self._looked = now
-        late, self._late = self._late[:GROUP], self._late[GROUP:]
-        ready, self._ready = self._ready, []
-        return late, ready
+        late, self._aged = self._aged[:GROUP], self._aged[GROUP:] + self._ready
+        self._ready = []
+        if late or self._aged:
+            self._seen = now
+        self._timed = now < self._seen + IDLE  # else it sleeps until something is late again
+        return late
 
     def _settle(self, group: list[_Waiting]) -> None:
         if not group:
@@ -318,16 +333,6 @@ class Log:
             results = self._settled(group)
         for waiting, result in zip(group, results, strict=True):
             waiting.done(result)
-
-    def _made(self, at: float, make: Callable[[], Entry]) -> _Waiting | None:
-        try:
-            entry = make()
-            _, leaf, detail = self._rows(entry, at)
-        except Exception:  # noqa: BLE001 - the writer goes on, whatever an entry is made of
-            return None
-        waiting = _Waiting(entry, leaf, detail, None, lambda _: None)
-        waiting.done = lambda result: self._again(waiting, result)
-        return waiting
 
     def _again(self, waiting: _Waiting, result: bool | MeterkeepError) -> None:
         """Let a late entry whose group failed wait for the next; once the log closes, for none."""

@@ -45,18 +45,16 @@ class Canvas:
     """The half-hours of one register over whole UTC days; rows are laid on it, oldest first."""
 
     def __init__(self, window: Window) -> None:
-        self._window, self._first = window, window.days[0]
-        shape = (len(window.days), DAY_SLOTS)
-        self._energy = np.full(shape, MISSING, np.uint16)
-        self._states = np.zeros(shape, np.uint8)
+        self._window, days = window, window.days
+        self._first, self._shape = days[0], (len(days), DAY_SLOTS)
+        self._laid: tuple[NDArray[np.uint16], NDArray[np.uint8]] | None = None
 
     def series(self, register: Register) -> Series:
         """Return what the canvas shows of its window."""
+        energy, states = self._ground()
         start = self._window.start - self._first * DAY_SLOTS
         cut = slice(start, start + len(self._window))
-        return Series(
-            register, self._window, self._energy.reshape(-1)[cut], self._states.reshape(-1)[cut]
-        )
+        return Series(register, self._window, energy.reshape(-1)[cut], states.reshape(-1)[cut])
 
     def lay(
         self,
@@ -79,29 +77,43 @@ class Canvas:
             TamperedError: A box does not open; nothing of this answer may be used.
         """
         rows = np.frombuffer(boxes, lake.BOX)
-        chosen = _chosen(rows, window, moment)
-        line, packed = rows["day"][chosen].astype(np.int64), rows["states"][chosen]
-        states = block.unpack_states(packed)
+        rows = rows[_chosen(rows, window, moment)]
+        line, states = rows["day"].astype(np.int64), block.unpack_states(rows["states"])
         if deks is None:
             energy = np.full(states.shape, MISSING, np.uint16)
         else:
-            energy = _open(deks, aad, rows[chosen])
+            energy = _open(deks, aad, rows)
+        onto = _each_once(line - self._first)
+        if onto is not None and self._laid is None and window == self._window:
+            # Nothing lies below, and what lies outside of the window is shown to nobody; where a
+            # row says nothing its energy is MISSING (measured: 0.02 ms of 13 months).
+            below, known = self._ground()
+            below[onto], known[onto] = energy, states
+            return
         _clip(states, line, window)
         self._lay(line - self._first, energy, states)
 
     def _lay(
         self, line: NDArray[np.int64], energy: NDArray[np.uint16], states: NDArray[np.uint8]
     ) -> None:
+        below, known = self._ground()
         says = states != State.NOTHING
-        if _unbroken(line):
-            onto = slice(int(line[0]), int(line[0]) + len(line))
-            np.copyto(self._energy[onto], energy, where=says)
-            np.copyto(self._states[onto], states, where=says)
+        onto = _each_once(line)
+        if isinstance(onto, slice):
+            np.copyto(below[onto], energy, where=says)
+            np.copyto(known[onto], states, where=says)
             return
         for at in _turns(line):
             days, told = line[at], says[at]
-            self._energy[days] = np.where(told, energy[at], self._energy[days])
-            self._states[days] = np.where(told, states[at], self._states[days])
+            below[days] = np.where(told, energy[at], below[days])
+            known[days] = np.where(told, states[at], known[days])
+
+    def _ground(self) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """Return what has been laid, to be written over."""
+        if self._laid is None:
+            blank = np.full(self._shape, MISSING, np.uint16), np.zeros(self._shape, np.uint8)
+            self._laid = blank
+        return self._laid
 
 
 def _chosen(rows: NDArray[np.void], window: Window, moment: Moment) -> slice | NDArray[np.intp]:
@@ -125,9 +137,14 @@ def _chosen(rows: NDArray[np.void], window: Window, moment: Moment) -> slice | N
     return at[np.lexsort((batches[at], commits[at]))]
 
 
-def _unbroken(line: NDArray[np.int64]) -> bool:
-    """Return whether each row lies on the day after the one before."""
-    return len(line) > 0 and bool((line[1:] == line[:-1] + 1).all())
+def _each_once(line: NDArray[np.int64]) -> slice | NDArray[np.int64] | None:
+    """Return where rows that lie on ascending days go; None where two may lie on one day."""
+    if not len(line):
+        return slice(0)
+    steps = np.diff(line)
+    if (steps == 1).all():
+        return slice(int(line[0]), int(line[0]) + len(line))
+    return line if (steps > 0).all() else None
 
 
 def _turns(line: NDArray[np.int64]) -> list[NDArray[np.intp] | slice]:
@@ -144,11 +161,12 @@ def _turns(line: NDArray[np.int64]) -> list[NDArray[np.intp] | slice]:
 def _open(deks: Mapping[int, Dek], aad: bytes, rows: NDArray[np.void]) -> NDArray[np.uint16]:
     """Return uint16[n, 48] of sealed rows, each opened by the key that it names."""
     numbers = rows["dek"]
-    used = set(numbers.tolist())
+    alike = len(rows) > 0 and bool((numbers == numbers[0]).all())
+    used = {int(numbers[0])} if alike else set(numbers.tolist())
     if not used <= deks.keys():
         raise TamperedError("box", "a sealed row names a key that its subject never had")
-    if len(used) == 1:
-        return block.unpack_energy(envelope.unseal(deks[used.pop()].key, aad, rows.tobytes()))
+    if alike:
+        return block.unpack_energy(envelope.unseal(deks[used.pop()].key, aad, rows.data.cast("B")))
     energy = np.empty((len(rows), DAY_SLOTS), np.uint16)
     for number in used:
         mine = numbers == number

@@ -39,7 +39,10 @@ def encode_coverage(reply: Reply) -> bytes:
     """Return what ``reply`` has and lacks, read from its states alone: the answer of `coverage`."""
     series = [
         _heading(s)
-        | {"estimated": _intervals(s, estimated(s)), "coverage": _coverage(s, unsaid(s))}
+        | {
+            "estimated": _intervals(s, runs(estimated(s))),
+            "coverage": _coverage(s, runs(unsaid(s))),
+        }
         for s in reply.series
     ]
     return _dumps(_opening(reply) | {"series": series})
@@ -62,11 +65,18 @@ def _opening(reply: Reply) -> dict[str, Any]:
 
 def _series(series: Series, calendar: Calendar | None) -> dict[str, Any]:
     gone = missing(series)
+    gaps = runs(gone)
     return {
         **_heading(series),
-        **(_half_hours(series, gone) if calendar is None else _totals(series, calendar)),
-        "estimated": _intervals(series, estimated(series)),
-        "coverage": _coverage(series, gone),
+        **(_half_hours(series, gone, gaps) if calendar is None else _totals(series, calendar)),
+        **_told(series, gaps),
+    }
+
+
+def _told(series: Series, gaps: NDArray[np.int64]) -> dict[str, Any]:
+    return {
+        "estimated": _intervals(series, runs(estimated(series))),
+        "coverage": _coverage(series, gaps),
     }
 
 
@@ -79,39 +89,39 @@ def _ends(window: Window) -> dict[str, Any]:
     return {"from": begin, "to": end}
 
 
-def _half_hours(series: Series, gone: NDArray[np.bool_]) -> dict[str, Any]:
-    return {"interval": "PT30M", "values": orjson.Fragment(_nullable(series.energy, gone))}
+def _half_hours(series: Series, gone: NDArray[np.bool_], gaps: NDArray[np.int64]) -> dict[str, Any]:
+    values = _nullable(series.energy, gone, gaps)
+    return {"interval": "PT30M", "values": orjson.Fragment(values)}
 
 
 def _totals(series: Series, calendar: Calendar) -> dict[str, Any]:
     sums = add_up(series, calendar)
+    gone = sums.present == 0
     return {
         "interval": calendar.interval,
         "tz": calendar.zone.key,
-        "values": orjson.Fragment(_nullable(sums.energy, sums.present == 0)),
+        "values": orjson.Fragment(_nullable(sums.energy, gone, runs(gone))),
         "intervals": stamps(np.stack([sums.begin, sums.end], axis=1)),
         "expected": sums.expected,
         "present": sums.present,
     }
 
 
-def _coverage(series: Series, gone: NDArray[np.bool_]) -> dict[str, Any]:
-    expected = len(gone)
+def _coverage(series: Series, gaps: NDArray[np.int64]) -> dict[str, Any]:
+    expected = len(series.window)
     return {
         "expected": expected,
-        "present": expected - int(np.count_nonzero(gone)),
-        "missing": _intervals(series, gone),
+        "present": expected - int((gaps[:, 1] - gaps[:, 0]).sum()) if len(gaps) else expected,
+        "missing": _intervals(series, gaps),
     }
 
 
-def _intervals(series: Series, flags: NDArray[np.bool_]) -> NDArray[np.datetime64] | list[None]:
-    found = runs(flags)
+def _intervals(series: Series, found: NDArray[np.int64]) -> NDArray[np.datetime64] | list[None]:
     return stamps(found + series.window.start) if len(found) else []
 
 
-def _nullable(values: NDArray[Any], gone: NDArray[np.bool_]) -> bytes:
-    """Return ``values`` as a JSON array, null where ``gone``."""
-    gaps = runs(gone)
+def _nullable(values: NDArray[Any], gone: NDArray[np.bool_], gaps: NDArray[np.int64]) -> bytes:
+    """Return ``values`` as a JSON array, null where ``gone``, whose `runs` are ``gaps``."""
     if not len(gaps):
         return _dumps(values)
     if len(gaps) > _MANY_RUNS:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 import orjson
 import pytest
@@ -13,7 +16,7 @@ from sqlalchemy import select
 from store import tables
 from store.errors import CatalogueError
 from store.local import SystemClock
-from store.log import LATE, Entry, Kind
+from store.log import LATE, MOST_LATE, Entry, Kind
 from store.wiring import Settings, Store, open_store
 from tests.faults.failing import failing_databases
 
@@ -41,6 +44,50 @@ def test_a_late_entry_goes_along_with_the_next_one(settings: Settings) -> None:
         asyncio.run(store.log.write_async(Entry(Kind.INTENT, "next")))
         assert actions(store)[-2:] == ["next", "late"]
         assert store.log._ready == []
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_the_bytes_of_an_answer_wait_for_nothing(settings: Settings) -> None:
+    """A thousand answers' bodies, ten years each, would be a gigabyte."""
+    with open_store(settings, clock=SystemClock()) as store:
+        body = bytes(100_000)
+        before = sys.getrefcount(body)
+        store.log.later(partial(_hashed, body))
+        assert sys.getrefcount(body) == before
+        ready(store)
+
+
+def _hashed(body: bytes) -> Entry:
+    return Entry(Kind.OUTCOME, "late", detail={"sha256": hashlib.sha256(body).hexdigest()})
+
+
+def test_no_more_late_entries_wait_than_memory_is_set_aside_for(settings: Settings) -> None:
+    with open_store(settings, clock=SystemClock()) as store:
+        store.log._begin = lambda: None  # type: ignore[method-assign] - nobody takes any
+        for _ in range(MOST_LATE + 10):
+            store.log.later(lambda: Entry(Kind.OUTCOME, "late"))
+        assert len(store.log._ready) == MOST_LATE
+        del store.log._begin
+
+
+def test_late_entries_go_alone_where_nobody_takes_them_and_the_writer_then_sleeps(
+    settings: Settings,
+) -> None:
+    with open_store(settings, clock=SystemClock()) as store:
+        for _ in range(2):
+            before = actions(store).count("late")
+            store.log.later(lambda: Entry(Kind.OUTCOME, "late"))
+            for _ in range(100):
+                if actions(store).count("late") > before:
+                    break
+                time.sleep(LATE / 10)
+            assert actions(store).count("late") == before + 1
+            store.log._seen = 0.0
+            for _ in range(100):
+                if not store.log._timed:
+                    break
+                time.sleep(LATE / 10)
+            assert not store.log._timed
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

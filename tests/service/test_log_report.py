@@ -27,7 +27,7 @@ def index(world: World) -> None:
     """Let the index reach every leaf there is, outcomes too."""
     log = world.store.log
     for _ in range(100):
-        if not (log._late or log._ready or log._queue):
+        if not (log._ready or log._aged or log._queue):
             break
         time.sleep(0.05)
     time.sleep(0.05)  # the last group is being committed

@@ -126,6 +126,21 @@ def test_a_second_customer_is_laid_beside_the_first(
     assert seen == [b if b != nothing else a for a, b in zip(first, second, strict=True)]
 
 
+@pytest.mark.parametrize("days", [(0, 1, 2), (1, 2), (0, 2)])
+def test_rows_on_a_blank_canvas_still_take_a_second_customer(days: tuple[int, ...]) -> None:
+    """The quick way: what was opened is shown as it is, but for what is laid over it later."""
+    some = [Row(day, 1, 1, (1,) * DAY_SLOTS) for day in days]
+    later = [Row(1, 2, 2, (2,) * 6 + (0,) * (DAY_SLOTS - 6))]
+    window = Window(FIRST * DAY_SLOTS + 5, (FIRST + 3) * DAY_SLOTS - 7)
+    moment = Moment(2, frozenset(), {1: 1, 2: 2})
+    canvas = Canvas(window)
+    for rows_ in (some, later):
+        canvas.lay(b"".join(row.sealed() for row in rows_), window, moment, AAD, DEKS)
+    series = canvas.series(Register.ACTIVE_IMPORT)
+    seen = list(zip(series.energy.tolist(), series.states.tolist(), strict=True))
+    assert seen == shown(some + later, window, window, moment)
+
+
 @given(st.binary(min_size=12, max_size=120).map(lambda data: data[: len(data) // 12 * 12]))
 def test_states_unpack_to_two_bits_each(packed: bytes) -> None:
     expected = [(byte >> shift) & 3 for byte in packed for shift in (0, 2, 4, 6)]
