@@ -95,6 +95,10 @@ class CountingObjects:
         """See `ports.Objects`: what the log asks of its checkpoint is no answer's."""
         return self._objects.find(name)
 
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `ports.Objects`."""
+        return self._objects.names(prefix)
+
     def get(self, name: str) -> bytes:
         """See `ports.Objects`."""
         self._counts.whole += 1

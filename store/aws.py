@@ -23,7 +23,7 @@ from obstore.store import S3Store
 from store.errors import CommitConflictError, InputError, KekError, ObjectError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from store.ports import Range
 
@@ -237,6 +237,16 @@ class S3Objects:
         except (BaseError, OSError) as error:
             raise ObjectError(_saying("S3", error)) from None
         return _whole(bytes(found), part)
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """List by pages of a thousand."""
+        pages = self._s3.get_paginator("list_objects_v2")
+        try:
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                for one in page.get("Contents", []):
+                    yield one["Key"].removeprefix(self._prefix), int(one["Size"])
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectError(_saying("S3", error)) from None
 
     def link(self, name: str, seconds: int) -> str | None:
         """Return a presigned address of the object, good for ``seconds``."""

@@ -27,6 +27,7 @@ from store.errors import StoreError
 from store.executors import Pool
 from store.exporting import expire
 from store.log_commands import log_app
+from store.orphans import Orphanage, Orphans
 from store.reads import Register, month_name
 from store.wiring import Settings, Store, forget_keys, initialise, open_store
 
@@ -83,12 +84,22 @@ def compact(
     say(f"{len(done)} register-months compacted, {rows:,} rows", said, as_json=as_json)
 
 
-def sweep(as_json: AsJson = False) -> None:
+def sweep(
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Objects too that nothing names, after a restore.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Clear expired reservations and exports, and files whose rows others hold now."""
     with open_store(Settings.from_environment(), needs_kek=False) as store:
         swept, exports = store.compaction.sweep(), expire(store)
-    said = {"files": swept.files, "batches": swept.batches, "exports": exports}
-    say(f"{swept.files} files and {swept.batches} batches cleared", said, as_json=as_json)
+        lost = Orphanage(store.database, store.objects, store.log, store.clock)
+        gone = lost.clear() if orphans else Orphans(0, 0)
+    said = {"files": swept.files, "batches": swept.batches, "exports": exports,
+            "orphans": gone.objects, "bytes": gone.size}  # fmt: skip
+    text = f"{swept.files} files and {swept.batches} batches cleared"
+    text += f", {gone.objects:,} orphans of {gone.size:,} bytes" if orphans else ""
+    say(text, said, as_json=as_json)
 
 
 def keep(

@@ -17,6 +17,7 @@ from store.backup import back_up, put_back
 from store.checking import Checking, Finding, Step
 from store.checking_keys import CheckingKeys
 from store.marks import Marks
+from store.orphans import Orphanage
 from store.restoring import Restoring
 from store.retention import Retained, Retention
 from store.wiring import Settings, open_store
@@ -81,6 +82,8 @@ def check(
                 )
                 found += _told(keys.run(step), as_json=as_json)
         counts = plain.counts()
+        orphans = Orphanage(store.database, store.objects, store.log, store.clock).count()
+        counts |= {"orphans": orphans.objects, "bytes of orphans": orphans.size}
     text = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     if as_json:
         listed = [{"what": one.what, "reason": one.reason} for one in found[:_LISTED]]

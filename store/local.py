@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from store.envelope import KEY_SIZE, cipher, new_key, unwrap, wrap
@@ -171,6 +171,16 @@ class FolderObjects:
         if len(found) != part.length:
             raise ObjectError("an object is shorter than the catalogue says")
         return found
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Walk the folder; drafts are no objects."""
+        for where, _, files in os.walk(self._folder):
+            for file in files:
+                path = os.path.join(where, file)  # noqa: PTH118 - a million names, no objects
+                name = os.path.relpath(path, self._folder)
+                if name.startswith(prefix) and not file.startswith("."):
+                    with suppress(FileNotFoundError):  # swept meanwhile
+                        yield name, os.stat(path).st_size  # noqa: PTH116
 
     def link(self, name: str, seconds: int) -> str | None:  # noqa: ARG002 - the protocol's
         """Return None: a folder has no address."""

@@ -5,7 +5,7 @@ Each has two keepers: `local` (a folder, a key file) and `aws` (S3, KMS); the KE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
 
 class Objects(Protocol):
-    """Immutable objects, named once, but for the few that are swapped. Nothing is ever listed."""
+    """Immutable objects, named once, but for the few that are swapped. `orphans` alone lists."""
 
     is_local: bool
     """Whether a range costs microseconds (a folder), so that nobody needs to await it."""
@@ -86,6 +86,13 @@ class Objects(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove the object; one that is not there is no error."""
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield name and size in bytes of each object whose name begins with ``prefix``.
+
+        Raises:
+            ObjectError: The keeper does not answer.
+        """
 
     def link(self, name: str, seconds: int) -> str | None:
         """Return an address at which anybody may get the object for a time; None: there is none.

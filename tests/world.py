@@ -276,6 +276,10 @@ class Watched:
         self.asked.append(list(ranges))
         return await self.kept.get_ranges_async(ranges)
 
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        self._step("names")
+        return self.kept.names(prefix)
+
     def delete(self, name: str) -> None:
         self._step("delete")
         self.kept.delete(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from store.errors import CommitConflictError, ObjectError, TamperedError
 from store.ports import Range
@@ -54,6 +54,11 @@ class MemoryObjects:
 
     def delete(self, name: str) -> None:
         self.held.pop(name, None)
+
+    def names(self, prefix: str) -> Iterator[tuple[str, int]]:
+        yield from (
+            (name, len(body)) for name, body in self.held.items() if name.startswith(prefix)
+        )
 
     def flip(self, name: str, at: int) -> None:
         """Change one bit of an object."""
