@@ -16,10 +16,12 @@ from store.asked import say
 from store.backup import back_up, put_back
 from store.checking import Checking, Finding, Step
 from store.checking_keys import CheckingKeys
+from store.expired_consents import ExpiredConsents
 from store.marks import Marks
 from store.orphans import Orphanage
 from store.restoring import Restoring
 from store.retention import Retained, Retention
+from store.retention_rules import DAY
 from store.wiring import Settings, open_store
 
 _LISTED = 1_000  # findings listed for programs
@@ -35,20 +37,35 @@ def register(app: typer.Typer) -> None:
 
 def retain(
     check: Annotated[bool, typer.Option("--check", help="Only say what would go.")] = False,
+    consents: Annotated[
+        bool,
+        typer.Option("--consents", help="Consents too whose end is past its time: needs keys."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let go of what is past its time; tell which erasures hold everywhere. Holds no key."""
+    """Let go of what is past its time; tell which erasures hold everywhere.
+
+    Holds no key, but for --consents.
+    """
     settings = Settings.from_environment()
     rules = retention_rules.load(settings.policies)
-    with open_store(settings, needs_kek=False) as store:
+    ended = 0
+    with open_store(settings, needs_kek=consents) as store:
         retention = Retention(store.database, store.log, store.clock, rules)
         done = retention.due() if check else retention.enforce()
+        if consents:
+            before = store.clock.now() - rules.days["consents_after_their_end"] * DAY
+            expired = ExpiredConsents(store.database, store.log, Marks(store.keys))
+            ended = expired.count(before) if check else expired.forget(before)
     said = {
-        "checked": check, "files": done.files, "refused_lines": done.lines,
+        "checked": check, "consents": ended, "files": done.files, "refused_lines": done.lines,
         "details": done.details, "erased_everywhere": done.erasures, "erased": done.waiting,
         "clean": done.clean,
     }  # fmt: skip
-    say(_lines(done, check), said, as_json=as_json)
+    text = _lines(done, check)
+    if consents:
+        text += f"\n{ended:>10,}  consents that ended long ago {'would go' if check else 'went'}"
+    say(text, said, as_json=as_json)
     if not done.clean:
         raise typer.Exit(1)
 

@@ -87,7 +87,7 @@ class Restoring:
             action = str(one.said["action"])
             found.commits += one.said["kind"] == Kind.INGEST
             found.restate[action] += _is_lost(one.said)
-            found.retained |= action == "retain months"
+            found.retained |= action.startswith("retain ")
             if action in KEPT:
                 todo.append(_Kept(action, self._told(one.entry)))
         strange = sum(k.action == "tenancy add" and self._is_strange(k.told) for k in todo)

@@ -1,7 +1,8 @@
 """What is past its time goes, and an erasure is told complete once no backup can undo it. No key.
 
-    reads          files of months that ended more than `half_hourly_reads` days ago are dead; sweep
-                   removes them. A file holds one month: nothing is opened, nothing is merged
+    reads          files of months that ended more than `half_hourly_reads` days ago are dead, or
+                   than the days of their register; sweep removes them. A file holds one register
+                   and month: nothing is opened, nothing is merged
     refused lines  of commits older than `refused_lines` days are deleted
     details        of answers and refusals older than `log` days are deleted; their leaves stay
     erasures       are *erased everywhere* once each backup of the key register that could hold the
@@ -93,9 +94,15 @@ class Retention:
         return self._clock.now() - self._rules.days[what] * DAY
 
     def _files(self) -> Any:
-        f = tables.files.c
-        month, last = _month_before(int(self._before("half_hourly_reads") // DAY)), FileState.LIVE
-        return select(f.id, f.name, f.month, f.index_digest).where(f.month < month, f.state == last)
+        f, own, now = tables.files.c, self._rules.registers, self._clock.now()
+        bounds = [
+            and_(f.register == register, f.month < _month_before(int(now // DAY) - days))
+            for register, days in own.items()
+        ]
+        month = _month_before(int(self._before("half_hourly_reads") // DAY))
+        bounds.append(and_(f.register.not_in([*own]), f.month < month))
+        query = select(f.id, f.name, f.month, f.index_digest)
+        return query.where(or_(*bounds), f.state == FileState.LIVE)
 
     def _lines(self) -> Any:
         r, c = tables.rejected.c, tables.commits.c

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from store.errors import StoreError
 from store.policy import read
+from store.reads import Register
 
 DAY = 86_400.0  # seconds
 _DAYS = {"half_hourly_reads", "refused_lines", "consents_after_their_end", "log"}
@@ -21,11 +22,13 @@ class RetentionRules:
 
     Attributes:
         days: How long each kind of thing is kept.
+        registers: How long half-hours of a register are kept that has a rule of its own.
         keys: How old each kind of key may become.
         backups: How old a backup of the key register may become.
     """
 
     days: Mapping[str, int]
+    registers: Mapping[Register, int]
     keys: Mapping[str, int]
     backups: int
 
@@ -44,18 +47,21 @@ def parse(text: str) -> RetentionRules:
     try:
         said = tomllib.loads(text)
         days, keys, erased = said["days"], said["keys"], said["erased"]
+        own = said.get("registers", {})
         good = (
-            said.keys() == {"days", "keys", "erased"}
+            said.keys() - {"registers"} == {"days", "keys", "erased"}
+            and own.keys() <= {register.word for register in Register}
             and days.keys() == _DAYS
             and keys.keys() == _KEYS
             and erased.keys() == {"backups"}
             and all(
                 type(one) is int and one > 0
-                for one in (*days.values(), *keys.values(), *erased.values())
+                for one in (*days.values(), *own.values(), *keys.values(), *erased.values())
             )
         )
     except (KeyError, AttributeError, tomllib.TOMLDecodeError):
         good = False
     if not good:
         raise StoreError("a policy file says what is not understood", code="policy")
-    return RetentionRules(days, keys, erased["backups"])
+    registers = {one: own[one.word] for one in Register if one.word in own}
+    return RetentionRules(days, registers, keys, erased["backups"])
