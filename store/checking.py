@@ -152,11 +152,10 @@ class Checking:
                 yield Finding(f"rejected {group}", "its batch is neither committed nor reserved")
 
     def _commits(self) -> Iterator[Finding]:
-        c, e = tables.commits.c, tables.log_entries.c
+        c = tables.commits.c
         with self._database.read() as connection:
             newest = connection.execute(select(tables.head.c.commit)).scalar_one()
-            let_go = select(e.place).where(e.action == "retain months").limit(1)
-            retained = connection.execute(let_go).first() is not None
+            retained = _retained(connection)
             query = select(c.number, c.batch, c.days).order_by(c.number)
             expected = 1
             for number, batch, days in connection.execute(query):
@@ -205,6 +204,16 @@ class Checking:
                 query: Any = select(func.count()).select_from(tables.metadata.tables[name])
                 told[name] = connection.execute(query).scalar_one()
         return told | {"rows": self._rows.total()}
+
+
+def _retained(connection: Any) -> bool:
+    """Whether months were ever let go of, by an entry in the tree or one that waits for it."""
+    e, t = tables.log_entries.c, tables.leaves.c
+    let_go = select(e.place).where(e.action == "retain months").limit(1)
+    if connection.execute(let_go).first() is not None:
+        return True
+    waiting = connection.execute(select(t.leaf).where(t.position.is_(None))).scalars()
+    return any(b'"action":"retain months"' in leaf for leaf in waiting)
 
 
 def _folder(file: LiveFile) -> str:

@@ -12,15 +12,19 @@ import select
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy import select as ask
 
-from store import jobs, tables
+from store import jobs, retention_rules, tables
+from store.backup import back_up
 from store.errors import MeterkeepError
 from store.reads import Mpxn
+from store.restoring import Restoring
+from store.retention import Retention
 from store.wiring import Settings, Store, open_store
 
 LEASE = 0.2  # seconds; short, so that a dead child's job is taken up at once
@@ -30,6 +34,21 @@ def _deks(store: Store, _homes: list[Mpxn]) -> None:
     with store.database.read() as connection:
         subjects = list(connection.execute(ask(tables.deks.c.subject).distinct()).scalars())
     store.resealing.run(map(bytes, subjects))
+
+
+def _retain(store: Store, _homes: list[Mpxn]) -> None:
+    """Let every month go."""
+    rules = retention_rules.load()
+    short = replace(rules, days=dict.fromkeys(rules.days, 30))
+    Retention(store.database, store.log, store.clock, short).enforce()
+
+
+def _backup(store: Store, _homes: list[Mpxn]) -> None:
+    """Copy the store beside itself, in the next folder that is not there."""
+    home = store.settings.home
+    at = next(at for at in range(1_000) if not (home.parent / f"backup{at}").exists())
+    folder = home.parent / f"backup{at}"
+    back_up(store.settings.database_url, Path(store.settings.objects), folder, store.clock)
 
 
 def _unsound(store: Store, _homes: list[Mpxn]) -> None:
@@ -50,6 +69,9 @@ WORK = {
     "dek": _deks,
     "lookup": lambda store, _: store.renaming.run(pause=lambda _: None),
     "erase": lambda store, homes: store.facts.erasing.erase(homes, "ordered"),
+    "retain": _retain,
+    "backup": _backup,
+    "restore": lambda store, _: Restoring(store).run(restated=True),
     "unsound": _unsound,
 }
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 from sqlalchemy import select
 
 from store import tables
-from store.errors import RefusedError
+from store.backup import put_back
+from store.errors import InputError, RefusedError
 from store.local import FileKek, SystemClock
 from store.wiring import Settings
 from tests.faults.life_worker import LEASE
@@ -112,6 +114,69 @@ def test_a_job_killed_at_any_moment_is_ended_by_the_next(street: Settings, kille
     with opened(street, SystemClock()) as world:  # type: ignore[arg-type]
         assert world.count(tables.jobs) == 0
         assert world.count(tables.deks) == 20
+
+
+def killed(killer: Killer, work: str, span: float = 0.2) -> int:
+    """Kill ``work`` again and again at random moments, then let it end; returns how often."""
+    drawn, often = random.Random(9), 0
+    for _ in range(ROUNDS):
+        said = killer(work, drawn.uniform(0.0, span))
+        often += said["killed"]
+        if said["done"]:
+            span = max(said["span"], 0.02)
+    assert killer(work)["done"]
+    return often
+
+
+def test_a_retention_killed_at_any_moment_lets_go_by_whole_months(
+    street: Settings, killer: Killer
+) -> None:
+    assert killed(killer, "retain", 0.03)
+    assert findings_of(street) == []
+    with opened(street, SystemClock()) as world:  # type: ignore[arg-type]
+        assert world.live() == []
+
+
+only_here = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+
+
+@only_here
+def test_a_backup_killed_at_any_moment_is_whole_or_is_none(
+    street: Settings, killer: Killer, tmp_path: Path
+) -> None:
+    assert killed(killer, "backup", 0.05)
+    whole_ones = 0
+    for at, folder in enumerate(sorted(tmp_path.glob("backup*"))):
+        elsewhere = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / f"other{at}")})
+        with suppress(InputError):  # no_backup
+            put_back(folder, elsewhere.database_url, Path(elsewhere.objects))
+            whole_ones += 1
+            here = replace(elsewhere, kek=street.kek, kek_next=street.kek_next)
+            assert look(here) == []
+    assert whole_ones
+
+
+@only_here
+def test_a_restore_killed_at_any_moment_brings_nobody_back(
+    street: Settings, killer: Killer
+) -> None:
+    assert killer("backup")["done"]
+    [backup] = street.home.parent.glob("backup*")
+    assert killer("erase")["done"]
+    with opened(street, SystemClock()) as world:  # type: ignore[arg-type]
+        consents = [one.id for one in world.store.facts.consents()][:10]
+        for one in consents:
+            world.store.facts.withdraw_consent(one)
+    for path in street.home.glob("catalogue.db*"):
+        path.unlink()
+    put_back(backup, street.database_url, Path(street.objects))
+    assert killed(killer, "restore")
+    with opened(street, SystemClock()) as world:  # type: ignore[arg-type]
+        assert findings(world) == []
+        world.store.sequencer.check()
+        assert world.count(tables.deks) == 20
+        states = {one.id: one.state for one in world.store.facts.consents()}
+        assert {states[one] for one in consents} == {"withdrawn"}
 
 
 def test_keys_that_go_before_what_they_wrap_are_found(street: Settings, killer: Killer) -> None:
