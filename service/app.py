@@ -27,13 +27,14 @@ from service.entries import LogEntries
 from service.exporter import Exporter
 from service.exports import Exports
 from service.front import Front, Handler, directly
-from service.limits import Gate, LimitedError, Limits, Strikes
+from service.limits import Gate, LimitedError, Limits
 from service.logbook import Logbook
 from service.oauth import OAuth
 from service.others import load
 from service.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from service.routes import Reads
 from service.signing import Signing
+from service.strikes import Strikes
 from service.telemetry import METRICS_TYPE, Telemetry
 from service.witnessing import asking
 from store import limit_rules, policy_sets

@@ -12,8 +12,7 @@ second and worker. How many a worker takes at once grows with how often it has t
 
 A refusal comes before any fact is read, and still costs a token and a proof. Who asks again before
 the time that it was told gets its next refusal a moment later, so that a client that never stops
-takes a worker's time from nobody. A refusal is logged by the minute, client and code, with how many
-there were: whom refusals cost nothing must not be able to fill the log.
+takes a worker's time from nobody.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from service.identity import Guard
+from service.refusals import Refusals
 from store.allowances import DAY, REQUESTS, VOLUME, Allowances, Lease
 from store.errors import MeterkeepError
-from store.log import Entry, Kind
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 PAUSE = 1.0  # seconds without a lease after which a request is let in at once
 KEPT = 2.0  # seconds that what was taken may be handed out
 HOLD = 0.25  # seconds for which a refusal is held of who did not wait as told
-PERIOD = 60.0  # seconds of refusals that one leaf tells of
 _SHARE = 8  # a worker takes at most this part of a burst at once
 _PART = 1_000  # and of a day's half-hours
 MOST_CLIENTS = 10_000  # purses held by one worker
@@ -213,37 +211,6 @@ class Limits:
         raise limited
 
 
-class Refusals:
-    """What was refused for a limit, told in one leaf for each client, code and period."""
-
-    def __init__(self, log: Log, clock: Clock, digest: bytes) -> None:
-        self._log, self._clock, self._digest = log, clock, digest
-        self._counts: dict[tuple[str, str], tuple[int, float]] = {}
-
-    def count(self, client: str, code: str) -> None:
-        """Note one refusal; the first of a period is told at the period's end."""
-        key = client, code
-        known = self._counts.get(key)
-        if known is None:
-            self._counts[key] = 1, self._clock.now()
-            asyncio.get_running_loop().call_later(PERIOD, self._tell, key)
-        else:
-            self._counts[key] = known[0] + 1, known[1]
-
-    def tell_all(self) -> None:
-        """Tell what was not told yet: before the log closes."""
-        for key in list(self._counts):
-            self._tell(key)
-
-    def _tell(self, key: tuple[str, str]) -> None:
-        known = self._counts.pop(key, None)
-        if known is None:
-            return
-        (client, code), (number, since) = key, known
-        detail = {"refused": number, "since": int(since), "until": int(self._clock.now())}
-        self._log.later(lambda: Entry(Kind.DENIED, "limit", client, code, self._digest, detail))
-
-
 class Gate(Guard):
     """A guard that counts whom it lets in."""
 
@@ -261,32 +228,6 @@ class Gate(Guard):
                 await asyncio.sleep(HOLD)
             raise
         return principal
-
-
-@dataclass(slots=True)
-class Strikes:
-    """Counts what proved nothing, in one worker's memory: nobody is known yet, so no row is made.
-
-    Attributes:
-        most: How many are borne at once.
-        forgiven: How many are forgiven a second.
-    """
-
-    most: int
-    forgiven: float
-    _until: dict[tuple[str, ...], float] = field(default_factory=dict)
-
-    def wait(self, key: tuple[str, ...], now: float, times: int = 1) -> float:
-        """Return for how many seconds nobody with this key is heard; 0 where one is."""
-        ahead = self._until.get(key, now) - now
-        return max(0.0, ahead - (self.most * times - 1) / (self.forgiven * times))
-
-    def count(self, key: tuple[str, ...], now: float, times: int = 1) -> None:
-        """Note one that proved nothing."""
-        until = max(self._until.pop(key, now), now) + 1 / (self.forgiven * times)
-        if len(self._until) >= MOST_CLIENTS:
-            self._until.pop(next(iter(self._until)))
-        self._until[key] = until
 
 
 def half_hours_asked(window: int, registers: int) -> int:

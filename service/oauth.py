@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from service.desk import Desk
     from service.identity import Sent
     from service.issuers import Assertion, TokenRequest
-    from service.limits import Strikes
     from service.signing import Signing
+    from service.strikes import Strikes
     from store.once import Use
     from store.ports import Clock
 

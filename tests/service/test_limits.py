@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from service.identity import Principal
-from service.limits import HOLD, LimitedError, Limits, Strikes
+from service.limits import HOLD, LimitedError, Limits
+from service.strikes import Strikes
 from store import limit_rules, tables
 from store.allowances import DAY, requests, volume
 from store.errors import StoreError
