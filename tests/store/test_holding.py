@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, select, update
 from typer.testing import CliRunner, Result
 
 import meterkeep
-from store import bulk, lake, retention_rules, tables
+from store import export_grounds, lake, retention_rules, tables
 from store.catalogue import FileState
 from store.errors import InputError
 from store.export_book import LIFE
@@ -492,20 +492,16 @@ def test_what_each_meter_of_an_export_rested_on_is_held_to_the_log(home: World) 
     assert f"export {exports[0].id}: what it rested on is not what" in wrong(home)
 
 
-def test_an_export_that_a_row_written_by_hand_allowed_is_found(
-    home: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As by a program that was changed: it believes a registration that no leaf states."""
-    home.keep(days_of(HOME, (DAY, [1])))
-    supplier = Supplier(home)
-    supplier.supplies(HOME, ALL)
-    r = tables.registrations
-    by_hand(home, update(r).values(entry=b"e" * 16))
-    monkeypatch.setattr(bulk, "hold", lambda *_: True)
-    monkeypatch.setattr(bulk.Leaves, "state", lambda *_: True)
-    assert supplier.exports(window_of(DAY)).meters == 1
-    by_hand(home, delete(r))
-    assert "rests on a fact that the log did not hold before it" in wrong(home)
+def test_an_export_that_rests_on_what_the_log_did_not_hold_is_found(kept: World) -> None:
+    """As of a program that was changed: entry and list agree, and the fact was never stated."""
+    page = b"e" * 16
+    detail = {"export": "x_1", "leaves": 1, "root": "", "grounds": hashlib.sha256(page).hexdigest()}
+    with kept.store.database.write() as connection:
+        export_grounds.put(connection, "x_1", 0, [page])
+        told = Entry(Kind.EXPORT, "export", "p_1", "allow", detail=detail)
+        kept.store.log.append(connection, told)
+    assert "rests on a fact that the log did not hold before it" in wrong(kept)
+    assert "not what the log states" not in wrong(kept)
 
 
 # ---- answers and details -------------------------------------------------------------------------
