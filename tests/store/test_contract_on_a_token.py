@@ -1,0 +1,48 @@
+"""The part of the store's contract that keys bear, again, with the KEK in a PKCS#11 token.
+
+Every test of keys, of customers and of refused lines is run on a store whose KEK never leaves
+SoftHSM2: the third keeper beside a key file and KMS. Nothing is written for it here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from store.wiring import Settings, initialise
+from tests.store import test_hsm, test_quarantine, test_rotation, test_tenancies
+from tests.store.test_hsm import Token
+
+CONTRACT: Final = (test_rotation, test_tenancies, test_quarantine)
+FIXTURES: Final = ((test_hsm, ("softhsm", "token", "label")), (test_rotation, ("kept",)))
+
+for _module in CONTRACT:
+    globals().update({n: one for n, one in vars(_module).items() if n.startswith("test_")})
+for _module, _names in FIXTURES:
+    globals().update({name: getattr(_module, name) for name in _names})
+
+
+@pytest.fixture
+def folder_settings(tmp_path: Path, token: Token, label: str) -> Settings:
+    """Return a made store: a folder, SQLite, a key in a token."""
+    environment = {
+        "METERKEEP_HOME": str(tmp_path / "store"),
+        "METERKEEP_KEK": token.uri(label),
+        "METERKEEP_PKCS11_PIN_FILE": str(token.pin_file),
+    }
+    made = Settings.from_environment(environment)
+    initialise(made)
+    return made
+
+
+@pytest.fixture
+def settings(folder_settings: Settings) -> Settings:
+    """Return that store, where others take each kind in turn."""
+    return folder_settings
+
+
+def test_the_stores_here_have_their_key_in_a_token(settings: Settings) -> None:
+    assert settings.kek.startswith("pkcs11:")
+    assert not Path(f"{settings.home}.kek").exists()
