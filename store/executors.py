@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from store.errors import InputError, StoreError
 
 _T = TypeVar("_T")
+PATIENCE: Final = 10  # seconds that a scheduler may take to answer
 _LOOK: Final = 1.0  # seconds between looks at whether the parent lives
 
 
@@ -100,7 +101,12 @@ class Pool:
         dask: Any = distributed
         secure = dask.Security(require_encryption=True) if self._dask.startswith("tls") else None
         try:
-            self._client = dask.Client(self._dask, security=secure, timeout=10)
+            self._client = dask.Client(self._dask, security=secure, timeout=PATIENCE)
+        except TypeError:  # what Dask says where tls:// has no certificates
+            raise StoreError(
+                "tls:// needs certificates: DASK_DISTRIBUTED__COMM__TLS__CA_FILE and its kin",
+                code="no_executor",
+            ) from None
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"the Dask scheduler does not answer ({type(error).__name__})", code="no_executor"
