@@ -30,6 +30,7 @@ from bench import (
     search,
     size,
     verifying,
+    weighing,
 )
 from bench.figures import Figure, Skipped
 from bench.plan import FULL, QUICK, Plan
@@ -42,6 +43,7 @@ MEASURES: dict[str, Callable[[Plan], Iterator[Figure | Skipped]]] = {
     "calls": calls.measure,
     "deciding": deciding.measure,
     "size": size.measure,
+    "weighing": weighing.measure,
     "ingest": ingest.measure,
     "scale": scale.measure,
     "noise": noise.measure,

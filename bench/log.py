@@ -54,7 +54,7 @@ def _figures(plan: Plan, on: str, name: str, more: dict[str, str]) -> Iterator[F
     initialise(settings)
     failed: list[BaseException] = []
     with open_store(settings) as store:
-        entry = _entry(store)
+        entry = entry_of_a_read(store)
         ours, fsync = _alone(store, entry, plan.folder)
         store.pace.start(failed.append)
         began = time.time()
@@ -78,7 +78,7 @@ def _figures(plan: Plan, on: str, name: str, more: dict[str, str]) -> Iterator[F
     )  # fmt: skip
 
 
-def _entry(store: Store) -> Entry:
+def entry_of_a_read(store: Store) -> Entry:
     """Return the intent of a read of a customer who is there."""
     mpxn = Mpxn.parse("1200000000020")
     store.writes._tenancies.census([mpxn])
