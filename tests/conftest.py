@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
@@ -26,6 +27,11 @@ from tests import golang
 from tests.world import FakeClock, World, opened
 
 BUCKET = "meterkeep-tests"
+
+# An example is never timed: a busy machine would fail it. `--hypothesis-profile=deep` looks longer.
+settings.register_profile("house", deadline=None)
+settings.register_profile("deep", deadline=None, max_examples=2_000)
+settings.load_profile("house")
 
 
 @pytest.fixture
