@@ -12,6 +12,8 @@ from store.policy import GRANULARITIES
 from store.reads import Register
 
 Document = dict[str, Any]
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
 
 DESCRIPTION: Final = """Half-hourly reads, answered to those who may have them.
 
@@ -123,6 +125,18 @@ def problems(*statuses: int) -> Document:
     }
 
 
+def answer(about: str, example: Any, status: str = "200") -> Document:
+    """Return an answer of JSON with its example."""
+    content = {"schema": {"type": "object"}, "example": example}
+    return {status: {"description": about, "content": {JSON: content}}}
+
+
+def body(schema: Document, example: Any, media: str = JSON) -> Document:
+    """Return what must be sent: an object of ``schema``."""
+    content = {media: {"schema": {"type": "object", **schema}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def _answer(description: str, **examples: Any) -> Document:
     shown = {name: {"value": value} for name, value in examples.items()}
     content = {"schema": {"type": "object"}, "examples": shown}
@@ -170,20 +184,14 @@ _PARTIAL = _parameter(
 _AS_OF = _parameter("as_of", "A commit number, or a time: the answer as it was then")
 
 LOOKUP: Final[Document] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["mpxn"],
-                    "properties": {"mpxn": {"type": "string"}},
-                    "additionalProperties": False,
-                },
-                "example": {"mpxn": "1200000000020"},
-            }
+    **body(
+        {
+            "required": ["mpxn"],
+            "properties": {"mpxn": {"type": "string"}},
+            "additionalProperties": False,
         },
-    },
+        {"mpxn": "1200000000020"},
+    ),
     "responses": _answer("Your name for it", known_or_not={"meter_point": "mp_wJ3vL9"})
     | problems(401, 403, 413, 415, 422, 503),
 }
@@ -205,21 +213,16 @@ COVERAGE: Final[Document] = {
     | problems(401, 403, 404, 410, 422, 500, 503),
 }
 DECISIONS: Final[Document] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "object", "required": ["meter_point", "srv", "from", "to"]},
-                "example": {
-                    "meter_point": "mp_wJ3vL9",
-                    "srv": "4.8.1",
-                    "from": "2025-03-01T00:00:00Z",
-                    "to": "2025-04-01T00:00:00Z",
-                    "granularity": "P1D",
-                },
-            }
+    **body(
+        {"required": ["meter_point", "srv", "from", "to"]},
+        {
+            "meter_point": "mp_wJ3vL9",
+            "srv": "4.8.1",
+            "from": "2025-03-01T00:00:00Z",
+            "to": "2025-04-01T00:00:00Z",
+            "granularity": "P1D",
         },
-    },
+    ),
     "responses": _answer(
         "Whether the same question to `reads` would be answered",
         allowed={
@@ -277,22 +280,17 @@ TOKEN: Final[Document] = {
             "schema": {"type": "string"},
         }
     ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/x-www-form-urlencoded": {
-                "schema": {
-                    "type": "object",
-                    "required": ["grant_type", "client_assertion_type", "client_assertion"],
-                },
-                "example": {
-                    "grant_type": "client_credentials",
-                    "client_assertion_type": ASSERTION_TYPE,
-                    "client_assertion": "eyJhbGciOiJFZERTQSJ9..",
-                },
-            }
+    **body(
+        {
+            "required": ["grant_type", "client_assertion_type", "client_assertion"],
         },
-    },
+        {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": "eyJhbGciOiJFZERTQSJ9..",
+        },
+        FORM,
+    ),
     "responses": _answer(
         "An access token",
         token={
@@ -304,22 +302,17 @@ TOKEN: Final[Document] = {
     | _REFUSED,
 }
 REVOKE: Final[Document] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/x-www-form-urlencoded": {
-                "schema": {
-                    "type": "object",
-                    "required": ["token", "client_assertion_type", "client_assertion"],
-                },
-                "example": {
-                    "token": "eyJ0eXAiOiJhdCtqd3QifQ..",
-                    "client_assertion_type": ASSERTION_TYPE,
-                    "client_assertion": "eyJhbGciOiJFZERTQSJ9..",
-                },
-            }
+    **body(
+        {
+            "required": ["token", "client_assertion_type", "client_assertion"],
         },
-    },
+        {
+            "token": "eyJ0eXAiOiJhdCtqd3QifQ..",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": "eyJhbGciOiJFZERTQSJ9..",
+        },
+        FORM,
+    ),
     "responses": {"200": {"description": "It counts no more, or never did"}} | _REFUSED,
 }
 SECURITY_SCHEME: Final[Document] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from service.openapi import Document, problems
+from service.openapi import Document, answer, body, problems
 from store.policy import GRANULARITIES
 
 _REQUESTED: Final[Document] = {
@@ -44,15 +44,8 @@ _ID: Final[Document] = {
 _TEXT: Final[Document] = {"type": "string"}
 
 
-def _answer(about: str, example: Any, status: str = "200") -> Document:
-    content = {"schema": {"type": "object"}, "example": example}
-    return {status: {"description": about, "content": {"application/json": content}}}
-
-
 def _body(schema: Document, example: Any) -> Document:
-    whole = {"type": "object", "additionalProperties": False, **schema}
-    content = {"application/json": {"schema": whole, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+    return body({"additionalProperties": False, **schema}, example)
 
 
 REQUEST: Final[Document] = {
@@ -75,13 +68,13 @@ REQUEST: Final[Document] = {
         },
         {"meter_point": "mp_wJ3vL9", "purpose": "energy_advice", "from": "2025-03-01T00:00:00Z"},
     ),
-    "responses": _answer("It is requested; whether the meter point is known is not told",
+    "responses": answer("It is requested; whether the meter point is known is not told",
                          _REQUESTED, "201")
     | problems(401, 403, 404, 413, 415, 422, 500, 503),
 }  # fmt: skip
 SEE: Final[Document] = {
     "parameters": [_ID],
-    "responses": _answer("How it stands now", _GRANTED) | problems(401, 404, 500, 503),
+    "responses": answer("How it stands now", _GRANTED) | problems(401, 404, 500, 503),
 }
 _SCHEMAS: Final[dict[str, tuple[Document, Any]]] = {
     "grant": (
@@ -102,7 +95,7 @@ STEPS: Final[dict[str, Document]] = {
     verb: {
         "parameters": [_ID],
         **_body(schema, example),
-        "responses": _answer("How it stands now", _GRANTED)
+        "responses": answer("How it stands now", _GRANTED)
         | problems(401, 403, 404, 409, 410, 413, 415, 422, 500, 503),
     }
     for verb, (schema, example) in _SCHEMAS.items()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from service.openapi import Document, problems
+from service.openapi import Document, answer, body, problems
 from store.parcels import FORMATS, ROWS
 from store.reads import Register
 
@@ -31,60 +31,49 @@ _TEXT: Final[Document] = {"type": "string"}
 _TEXTS: Final[Document] = {"type": "array", "items": _TEXT}
 
 
-def _answer(about: str, example: Any, status: str = "200") -> Document:
-    content = {"schema": {"type": "object"}, "example": example}
-    return {status: {"description": about, "content": {"application/json": content}}}
-
-
 def _binary(about: str, media: str, status: str) -> Document:
     content = {media: {"schema": {"type": "string", "format": "binary"}}}
     return {status: {"description": about, "content": content}}
 
 
 ORDER: Final[Document] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["srv", "from", "to"],
-                    "properties": {
-                        "srv": {"oneOf": [_TEXT, _TEXTS]},
-                        "from": _TEXT,
-                        "to": _TEXT,
-                        "register": {
-                            "type": "array",
-                            "items": {"enum": [r.word for r in Register]},
-                        },
-                        "role": _TEXT,
-                        "meter_points": _TEXTS
-                        | {"description": "MPANs or MPRNs; left out: all that you may read of"},
-                        "rows": {"enum": list(ROWS)},
-                        "format": {"enum": list(FORMATS)},
-                        "since": _TEXT | {"description": "An earlier export: only what is other"},
-                    },
+    **body(
+        {
+            "additionalProperties": False,
+            "required": ["srv", "from", "to"],
+            "properties": {
+                "srv": {"oneOf": [_TEXT, _TEXTS]},
+                "from": _TEXT,
+                "to": _TEXT,
+                "register": {
+                    "type": "array",
+                    "items": {"enum": [r.word for r in Register]},
                 },
-                "example": {
-                    "srv": "4.8.1",
-                    "from": "2025-01-01T00:00:00Z",
-                    "to": "2025-02-01T00:00:00Z",
-                    "rows": "day",
-                },
-            }
+                "role": _TEXT,
+                "meter_points": _TEXTS
+                | {"description": "MPANs or MPRNs; left out: all that you may read of"},
+                "rows": {"enum": list(ROWS)},
+                "format": {"enum": list(FORMATS)},
+                "since": _TEXT | {"description": "An earlier export: only what is other"},
+            },
         },
-    },
-    "responses": _answer("It waits to be made", _STATE | {"state": "waiting"}, "202")
+        {
+            "srv": "4.8.1",
+            "from": "2025-01-01T00:00:00Z",
+            "to": "2025-02-01T00:00:00Z",
+            "rows": "day",
+        },
+    ),
+    "responses": answer("It waits to be made", _STATE | {"state": "waiting"}, "202")
     | problems(401, 403, 404, 409, 413, 415, 422, 503),
 }
 SEE: Final[Document] = {
     "parameters": [_ID],
-    "responses": _answer("How far it is", _STATE) | problems(401, 404, 503),
+    "responses": answer("How far it is", _STATE) | problems(401, 404, 503),
 }
 CANCEL: Final[Document] = {
     "parameters": [_ID],
-    "responses": _answer("No more of it", _STATE | {"state": "cancelled"})
+    "responses": answer("No more of it", _STATE | {"state": "cancelled"})
     | problems(401, 404, 409, 422, 503),
 }
 MANIFEST: Final[Document] = {
@@ -109,5 +98,5 @@ PART: Final[Document] = {
     | problems(401, 404, 409, 410, 416, 422, 503),
 }
 KEYS: Final[Document] = {
-    "responses": _answer("What verifies manifests", {"keys": [{"kty": "OKP", "crv": "Ed25519"}]})
+    "responses": answer("What verifies manifests", {"keys": [{"kty": "OKP", "crv": "Ed25519"}]})
 }
