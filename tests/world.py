@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,8 +18,11 @@ from typing import Any
 
 import boto3
 import numpy as np
+import orjson
 from numpy.typing import NDArray
+from sqlalchemy import select
 
+from store import tables
 from store.access import decide
 from store.grants import Grant, Question
 from store.ports import Objects, Range
@@ -218,6 +223,31 @@ class World:
 def values(energy: NDArray[np.uint16]) -> list[int | None]:
     """Return a list with None where a read is missing."""
     return [None if value == MISSING else value for value in energy.tolist()]
+
+
+def settled(store: Store) -> None:
+    """Wait until whatever follows answers stands in the log: each intent's outcome.
+
+    The writer takes late entries into its own hands before it commits them, so that its lists
+    being empty says nothing; only a store in which some intents have no outcome at all is let go
+    by them, once they were empty for a second.
+    """
+    log, empty = store.log, 0
+    for _ in range(1_200):
+        said = Counter(_said(store))
+        empty = 0 if log._late or log._ready or log._queue else empty + 1
+        if said["released"] + said["aborted"] >= said["intent"] or empty >= 20:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the log's writer does not come to rest")
+
+
+def _said(store: Store) -> Iterator[str]:
+    """Yield of each intent that it is one, of each outcome what became of it."""
+    with store.database.read() as connection:
+        for (leaf,) in connection.execute(select(tables.leaves.c.leaf)):
+            said = orjson.loads(leaf[1:])
+            yield said["decision"] if said["kind"] == "outcome" else said["kind"]
 
 
 @contextmanager

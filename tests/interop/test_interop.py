@@ -14,8 +14,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -34,6 +32,7 @@ from store.grounds import FOREVER
 from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
 from store.wiring import Settings, initialise, open_store
 from store.writestore import Source
+from tests.service.conftest import wait_for
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -119,17 +118,6 @@ def serving(folder: Path, port: int, **more: str) -> Iterator[Path]:
             yield out
         finally:
             process.kill()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(400):
-        assert process.poll() is None
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the server did not come up")
 
 
 def told(programs: Path, *words: str) -> Any:

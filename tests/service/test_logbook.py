@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from store.pace import EVERY, MOST_WAIT
 from store.promises import Promise
 from store.tiles import decode_bundle
 from tests.service.conftest import Party
+from tests.world import settled
 
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]
 
@@ -74,14 +74,10 @@ def details(world: Any, kind: str) -> list[tuple[dict[str, Any], dict[str, Any]]
     """Return (leaf, detail) of each entry of one kind, oldest first, once late ones are written."""
     le, de = tables.leaves.c, tables.details.c
     query = select(le.leaf, de.detail).where(de.entry == le.entry).order_by(le.id)
-    for _ in range(40):
-        with world.store.database.read() as connection:
-            rows = [(orjson.loads(leaf[1:]), orjson.loads(d)) for leaf, d in
-                    connection.execute(query)]  # fmt: skip
-        if found := [row for row in rows if row[0]["kind"] == kind]:
-            return found
-        time.sleep(0.05)
-    return []
+    settled(world.store)
+    with world.store.database.read() as connection:
+        rows = [(orjson.loads(leaf[1:]), orjson.loads(d)) for leaf, d in connection.execute(query)]
+    return [row for row in rows if row[0]["kind"] == kind]
 
 
 # ---- promises and outcomes -------------------------------------------------------------------

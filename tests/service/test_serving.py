@@ -10,8 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -29,6 +27,7 @@ from store.grounds import FOREVER
 from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
 from store.wiring import Settings, initialise, open_store
 from store.writestore import Source
+from tests.service.conftest import wait_for
 
 HOME = "1200000000020"
 ROOT = Path(__file__).parents[2]
@@ -104,17 +103,6 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
 
 def day_of_text(text: str) -> int:
     return day_of(date.fromisoformat(text))
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, process.stderr.read() if process.stderr else b""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the server did not come up")
 
 
 def test_the_example_in_python_reads(running: Running, tmp_path: Path) -> None:
