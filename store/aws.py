@@ -36,6 +36,10 @@ _CONFIG = Config(
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 _MISSING = {"NoSuchKey", "404"}
 _LOCK = re.compile(r"(?P<mode>GOVERNANCE|COMPLIANCE) (?P<days>[1-9][0-9]{0,4})", re.ASCII)
+_UNSET = {
+    "NoRegionError": "set AWS_REGION",
+    "NoCredentialsError": "no credentials; give them the AWS way (AWS_PROFILE, a role ..)",
+}
 AT_ONCE = 16  # ranges asked for at once by a caller that waits
 
 
@@ -277,7 +281,10 @@ def _whole(found: bytes, part: Range) -> bytes:
 
 def _saying(who: str, error: Exception) -> str:
     """Return the kind of a failure; its text may hold names and is kept out."""
-    return f"{who} refused or did not answer ({_code(error)})"
+    code = _code(error)
+    if code in _UNSET:
+        return f"{who} was not asked: {_UNSET[code]}"
+    return f"{who} refused or did not answer ({code})"
 
 
 def _code(error: Exception) -> str:
