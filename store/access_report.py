@@ -29,7 +29,7 @@ _BECAUSE: Final = {
     "consent": "because the customer agreed",
     "attested": "because the reader itself stated that the customer agreed",
     "registration": "because it is registered to the meter point",
-    "opt-out": "because it supplies the meter point, gave notice, and nobody objected",
+    "opt-out": "because it supplies the meter point and the customer did not object",
     "opt-in": "because it supplies the meter point and the customer said yes",
 }
 _FINE: Final = {"PT30M": "half-hours", "P1D": "whole days", "P1M": "whole months"}
