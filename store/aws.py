@@ -17,6 +17,7 @@ import boto3
 import obstore
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -135,13 +136,12 @@ class S3Objects:
             self._s3 = boto3.client("s3", region_name=_region(), config=_CONFIG)
         except BotoCoreError as error:
             raise ObjectError(_saying("S3", error)) from None
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._ranges = S3Store(
             bucket,
-            endpoint=endpoint,
             region=self._s3.meta.region_name,
-            virtual_hosted_style_request=endpoint is None,
-            client_options={"allow_http": endpoint is not None, "timeout": "30s"},
+            client_options={"allow_http": _endpoint() is not None, "timeout": "30s"},
+            **_where(),
+            **_as_whom(),
         )
         self._pool = ThreadPoolExecutor(AT_ONCE)
 
@@ -271,6 +271,28 @@ class S3Objects:
 def _region() -> str | None:
     """Return AWS_REGION, the name that every other SDK reads; boto3's own is the older one."""
     return os.environ.get("AWS_REGION")
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _where() -> dict[str, Any]:
+    """Return the address of S3 for obstore: AWS's own by the bucket's name, another by a path."""
+    if (endpoint := _endpoint()) is None:
+        return {"virtual_hosted_style_request": True}
+    return {"endpoint": endpoint}
+
+
+def _as_whom() -> dict[str, Any]:
+    """Return boto3's credentials for obstore, which reads no profile of its own.
+
+    Where boto3 has none, obstore is left to say so when it is asked.
+    """
+    session = boto3.Session(region_name=_region())
+    if session.get_credentials() is None:
+        return {}
+    return {"credential_provider": Boto3CredentialProvider(session)}
 
 
 def _whole(found: bytes, part: Range) -> bytes:
