@@ -76,7 +76,8 @@ def put_back(folder: Path, database_url: str, objects: Path) -> Kept:
         raise InputError("this is no whole backup", code="no_backup") from None
     if target.exists():
         raise InputError(
-            "a database is there already: move it away, it is never replaced",
+            "a database is there already: move it away, it is never replaced; or run it without a "
+            "folder, to go on with a restore that was broken off",
             code="database_exists",
         )
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

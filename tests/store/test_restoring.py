@@ -173,6 +173,16 @@ def test_a_backup_of_a_lost_store_is_put_back_whole(
         assert findings(world) == []
 
 
+def test_a_restore_without_its_key_puts_nothing_in_place(
+    backed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next try would find a database, and say that it is never replaced."""
+    monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "other"))
+    refused = CliRunner().invoke(build(), ["restore", str(backed)])
+    assert isinstance(refused.exception, KekError)
+    assert not (tmp_path / "other").exists()
+
+
 def test_nothing_is_ever_replaced(backed: Path, folder_settings: Settings, tmp_path: Path) -> None:
     url, objects = folder_settings.database_url, Path(folder_settings.objects)
     for attempt, said in (
