@@ -21,13 +21,13 @@ from sqlalchemy import insert
 
 from store import tables
 from store.database import Database
-from store.errors import MeterkeepError
+from store.errors import LogError, MeterkeepError
 from store.log import Entry, Kind, Log
 from store.log_keys import LogKeys
 from store.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_of
 from store.notes import Checkpoint, Signer, open_note
 from store.places import LEASE, Places
-from store.sequencer import Sequencer, origin_of
+from store.sequencer import Sequencer, origin_of, year_of
 from store.shelf import Shelf
 from store.tiles import Hashes, Tile, decode_bundle, width_at
 from tests.store.memory import MemoryObjects
@@ -118,12 +118,22 @@ class Many:
             self.written.append(one["entry"].hex())
 
     def settle(self) -> None:
-        """Bring everything in, once all leases have run out, by a clock that went back too."""
+        """Bring everything in, once all leases have run out, by a clock that went back too.
+
+        Two years without a checkpoint look like a wrong clock; an operator says that it is right.
+        """
         while self.held:
             self.end_slowly()
+        one = self.all[0]
         for _ in range(5):
             self.clock.pass_by(LEASE + 1)
-            if self.all[0].run():
+            try:
+                done = one.run()
+            except LogError as error:
+                if error.code != "log_clock":
+                    raise
+                done = one.passes.run(begins=year_of(self.clock.now()))
+            if done:
                 return
         raise AssertionError("the log does not go on")
 
