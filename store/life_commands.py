@@ -22,7 +22,7 @@ from store.orphans import Orphanage
 from store.restoring import Restoring
 from store.retention import Retained, Retention
 from store.retention_rules import DAY
-from store.wiring import Settings, open_store
+from store.wiring import Settings, kek, open_store
 
 _LISTED = 1_000  # findings listed for programs
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
@@ -172,6 +172,7 @@ def restore(
     """
     settings = Settings.from_environment()
     if folder is not None:
+        kek(settings.kek, settings.pin_file)  # without it nothing could be brought forward
         put_back(folder, settings.database_url, Path(settings.objects))
     with open_store(settings) as store:
         done = Restoring(store).run(restated=restated)

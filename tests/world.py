@@ -228,15 +228,15 @@ def values(energy: NDArray[np.uint16]) -> list[int | None]:
 def settled(store: Store) -> None:
     """Wait until whatever follows answers stands in the log: each intent's outcome.
 
-    The writer takes late entries into its own hands before it commits them, so that its lists
-    being empty says nothing; only a store in which some intents have no outcome at all is let go
-    by them, once they were empty for a second.
+    By the log itself: the writer takes late entries into its own hands before it commits them, so
+    that its lists being empty says nothing. A store in which some intents have no outcome at all
+    is let go once nothing was written for a second.
     """
-    log, empty = store.log, 0
+    still, before = 0, -1
     for _ in range(1_200):
         said = Counter(_said(store))
-        empty = 0 if log._late or log._ready or log._queue else empty + 1
-        if said["released"] + said["aborted"] >= said["intent"] or empty >= 20:
+        still, before = (still + 1 if said.total() == before else 0), said.total()
+        if said["released"] + said["aborted"] >= said["intent"] or still >= 20:
             return
         time.sleep(0.05)
     raise AssertionError("the log's writer does not come to rest")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from store.wiring import Store
 from store.writestore import Source
 from tests.service.conftest import URL, Party, StillClock, World, days_of
 from tests.store.exporting import Here
-from tests.world import mpan
+from tests.world import mpan, settled
 
 MIDNIGHT = datetime(2025, 6, 17, tzinfo=UTC).timestamp()
 HOMES = [mpan(number) for number in range(1, 13)]
@@ -240,9 +239,5 @@ def keep(store: Store, homes: list[Mpxn], name: bytes) -> None:
 
 def _settle(store: Store) -> None:
     """Wait until what became of the last answers is written too, and bring it all in."""
-    for _ in range(100):
-        if not (store.log._late or store.log._ready or store.log._queue):
-            break
-        time.sleep(0.05)
-    time.sleep(0.05)
+    settled(store)
     assert store.sequencer.run()

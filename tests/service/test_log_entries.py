@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +27,7 @@ from store.log_index import LogIndex
 from store.log_told import COLUMNS
 from store.reads import Mpxn
 from tests.service.conftest import ENERGY, HOME, OTHER, Caller, Party, World
+from tests.world import settled
 
 Calling = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 OFFICES = {"auditor": "auditor", "operator": "operator", "manager": "consent-manager"}
@@ -43,12 +43,7 @@ def offices(world: World) -> None:
 
 def index(world: World) -> None:
     """Let the index reach every leaf there is, outcomes too."""
-    log = world.store.log
-    for _ in range(100):
-        if not (log._ready or log._aged or log._queue):
-            break
-        time.sleep(0.05)
-    time.sleep(0.05)  # the last group is being committed
+    settled(world.store)
     assert world.store.sequencer.run()
 
 

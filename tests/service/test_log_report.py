@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from store import tables
 from store.access_report import report
 from store.errors import RefusedError
 from store.grants import Refused
-from tests.world import DAY, World, days_of, mpan, window_of
+from tests.world import DAY, World, days_of, mpan, settled, window_of
 
 HOME = mpan(1)
 ENERGY = 54_321
@@ -25,12 +24,7 @@ ENERGY = 54_321
 
 def index(world: World) -> None:
     """Let the index reach every leaf there is, outcomes too."""
-    log = world.store.log
-    for _ in range(100):
-        if not (log._ready or log._aged or log._queue):
-            break
-        time.sleep(0.05)
-    time.sleep(0.05)  # the last group is being committed
+    settled(world.store)
     assert world.store.sequencer.run()
 
 
