@@ -72,7 +72,8 @@ def test_compaction_changes_no_answer_now_or_as_of_then(world: World, meters: in
     after = every_answer(world, numbers)
     world.store.compaction.sweep(grace=-1)
     assert every_answer(world, numbers) == after != before
-    assert world.names() == set(world.live())
+    kept = {name for name in world.names() if not name.startswith("journal/")}  # of the reverts
+    assert kept == set(world.live())
 
 
 def test_after_compaction_an_answer_takes_one_range_a_month_and_register(
