@@ -201,11 +201,11 @@ class Catalogue:
         if connection.execute(longer).rowcount != 1:
             raise CommitConflictError(SWEPT)
 
-    def leave_out(self, connection: Connection, batch: int, names: Sequence[str]) -> None:
-        """Doom the pending files of ``batch`` but ``names``: what a task wrote that was lost."""
+    def leave_out(self, connection: Connection, batch: int) -> None:
+        """Doom the pending files of ``batch`` without an index: a task wrote them and was lost."""
         f = tables.files
-        others = (f.c.batch == batch, f.c.state == FileState.PENDING, f.c.name.not_in(names))
-        doomed = update(f).where(*others)
+        lost = (f.c.batch == batch, f.c.state == FileState.PENDING, f.c.index_digest == b"")
+        doomed = update(f).where(*lost)
         connection.execute(doomed.values(state=FileState.DOOMED, since=self._clock.now()))
 
     def abandon(self, batch: int) -> list[str] | None:
@@ -258,13 +258,12 @@ class Catalogue:
         Raises:
             CommitConflictError: One is not live any more: somebody else compacted it first.
         """
-        table = tables.files
-        retired = connection.execute(
-            update(table)
-            .where(table.c.id.in_(files), table.c.state == FileState.LIVE)
-            .values(state=FileState.DEAD, since=self._clock.now())
-        )
-        if retired.rowcount != len(files):
+        table, retired = tables.files, 0
+        dead = update(table).values(state=FileState.DEAD, since=self._clock.now())
+        for some in portions(files, MOST_ROWS):
+            live = (table.c.id.in_(some), table.c.state == FileState.LIVE)
+            retired += connection.execute(dead.where(*live)).rowcount
+        if retired != len(files):
             raise CommitConflictError("another compaction took these files first")
 
     # ---- reading -----------------------------------------------------------------------------

@@ -174,7 +174,7 @@ class Compaction:
         }
         with self._database.write() as connection:
             self._catalogue.retire(connection, [file.id for file in old])
-            self._catalogue.leave_out(connection, batch, [file.name for file in new])
+            self._catalogue.leave_out(connection, batch)
             self._catalogue.publish(connection, batch, len(new))
             self._log.append(connection, Entry(Kind.COMPACT, "compact", detail=detail))
 
