@@ -194,7 +194,8 @@ def _explained(told: Mapping[str, Any]) -> list[str]:
     if told["allowed"]:
         first = f"allowed as {told['role']}, {told['granularity']}: {', '.join(told['registers'])}"
     else:
-        first = "refused" + ("; with --partial this would be answered:" if told["parts"] else "")
+        would = f"; with --partial this would be answered, of {', '.join(told['registers'])}:"
+        first = "refused" + (would if told["parts"] else "")
     lines = [first]
     for part in told["parts"]:
         rests_on = part.get("consent") or f"premises {part['premises']}, entry {part['entry']}"

@@ -33,7 +33,8 @@ def allowed(grant: Grant) -> dict[str, Any]:
 def refused(refusal: NotedRefusalError) -> dict[str, Any]:
     """Return what a question that would be refused is told.
 
-    ``parts`` is what the same question would be answered for with ``partial=true``.
+    ``parts`` and ``registers`` are what the same question would be answered for with
+    ``partial=true``.
     """
     why = refusal.refused
     return {
@@ -41,6 +42,7 @@ def refused(refusal: NotedRefusalError) -> dict[str, Any]:
         "code": refusal.code,
         "detail": str(refusal),
         "rules": [] if why is None else list(why.reasons),
+        "registers": [] if why is None else [register.word for register in why.registers],
         "parts": [] if why is None else _parts(why.parts),
         "withheld": [] if why is None else _withheld(why.withheld),
     }

@@ -247,6 +247,7 @@ DECISIONS: Final[Document] = {
             "code": "consent_missing",
             "detail": "no consent of ..",
             "rules": ["consent_missing.state"],
+            "registers": [],
             "parts": [],
             "withheld": [
                 {

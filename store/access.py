@@ -15,7 +15,7 @@ Anything that is not understood, and an empty list of facts, is a refusal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from store.errors import InputError
 from store.grants import ISSUED, FleetQuestion, Grant, Part, Question, Refused, Withheld
@@ -93,10 +93,13 @@ def decide(question: Question, facts: Grounds, policy: Policy, now: float) -> Gr
         Refused: It may not be read; ``code`` is one of the contract's.
     """
     registers, role = meant(question, policy)
-    ruling = rule(question, registers, role, facts, policy, now)
+    heard: Heard = {}
+    ruling = rule(question, registers, role, facts, policy, now, heard)
     if ruling.withheld and (not question.partial or not ruling.parts):
-        code = ruling.withheld[0].code
-        raise Refused(code, ruling.reasons[code], ruling.parts, ruling.withheld)
+        code, would = ruling.withheld[0].code, replace(question, partial=True)
+        part = rule(would, registers, role, facts, policy, now, heard)
+        of = part.registers if part.parts else ()
+        raise Refused(code, ruling.reasons[code], part.parts, part.withheld, of)
     reasons = (*policy.asks[role, question.srv], *ruling.reasons.get("", ()))
     return Grant(
         question.party.code, role, question.srv, question.window, ruling.registers,

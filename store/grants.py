@@ -108,6 +108,7 @@ class Refused(RefusedError):  # noqa: N818 - a decision, not an error
         reasons: The `@id` of each policy that said so.
         parts: What a partial answer would be; for explaining, it permits nothing.
         withheld: The rest of the window, each piece with its own code.
+        registers: Of which registers ``parts`` are; empty where there are none.
     """
 
     def __init__(
@@ -116,9 +117,11 @@ class Refused(RefusedError):  # noqa: N818 - a decision, not an error
         reasons: tuple[str, ...] = (),
         parts: tuple[Part, ...] = (),
         withheld: tuple[Withheld, ...] = (),
+        registers: tuple[Register, ...] = (),
     ) -> None:
         super().__init__(SENTENCES[code], code=code)
         self.reasons, self.parts, self.withheld = reasons, parts, withheld
+        self.registers = registers
 
 
 ISSUED: Final = object()  # `decide` alone gives it to a Grant

@@ -12,11 +12,12 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import select, update
 
 from store import tables
+from store.grounds import FOREVER
 from store.merkle import leaf_hash
 from store.notes import Verifier
 from store.promises import Promise
 from store.proof_files import ProofFile
-from store.reads import Mpxn
+from store.reads import Mpxn, Register, Window
 from store.verdicts import Trust
 from tests.service.conftest import HOME, OTHER, Caller, Party, World
 
@@ -243,6 +244,30 @@ def test_a_refused_decision_tells_what_would_be_granted_and_what_not(calling: Ca
         assert [one["code"] for one in told["withheld"]] == ["before_move_in"]
         assert [one["from"] for one in told["parts"]] == ["2025-02-01T00:00:00Z"]
         assert "values" not in str(told)
+
+    calling(body)
+
+
+def test_a_refused_decision_names_the_registers_that_a_consent_reaches(
+    calling: Calling, world: World
+) -> None:
+    """Who names no register asks for all that the SRV reads; a consent may be to fewer."""
+    [whole] = world.store.facts.consents()
+    world.store.facts.withdraw_consent(whole.id)
+    world.store.facts.grant_consent(
+        HOME, world.parties["reader"].code, Window(0, FOREVER), granularity="PT30M",
+        purpose="advice", evidence=bytes(32), reference="letter",
+        registers=[Register.ACTIVE_IMPORT],
+    )  # fmt: skip
+
+    async def body(one: Caller) -> None:
+        told = (await decide(one, "reader", HOME)).json()
+        assert (told["allowed"], told["registers"]) == (False, ["active_import"])
+        partly = (await decide(one, "reader", HOME, partial=True)).json()
+        assert (partly["allowed"], partly["parts"]) == (True, told["parts"])
+        assert partly["withheld"] == told["withheld"]
+        [rest] = told["withheld"]
+        assert rest["registers"] == ["active_import_secondary"]
 
     calling(body)
 
