@@ -38,7 +38,7 @@ from store.writestore import Source
 
 if TYPE_CHECKING:
     from bench.plan import Plan
-    from store.export_book import Export
+    from store.exported import Export
 
 NAME = "exporting"
 MOST = 100.0  # ns a half-hour on two cores: ten million a second
@@ -128,7 +128,7 @@ def timed(fleet: Fleet, pool: Any, rows: str) -> Timed:
         runner.run()
         wall, cores = time.perf_counter() - began, _cores(pool) - before
         made = store.exports.get(made.id, fleet.supplier)
-        progress = store.exports.progress(made.id)
+        progress = store.exports.parts.progress(made.id)
         assert made.state == "done", made.failed
         assert progress.half_hours == fleet.half_hours
         return Timed(made, wall, cores, progress.half_hours)

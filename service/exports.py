@@ -25,7 +25,7 @@ from service import manifests
 from service.asking import LONGEST, moment
 from service.bodies import JSON, json_of
 from store.errors import InputError, RefusedError
-from store.export_book import Export, Part, part_name
+from store.exported import Export, Part, part_name
 from store.log import Entry, Kind, canonical
 from store.manifest import manifest, time_of
 from store.ordering import Wanted, order
@@ -112,7 +112,7 @@ class Exports:
         number = request.path_params["part"]
         part = None
         if _NUMBER.match(number):
-            part = await _aside(lambda: self._store.exports.part(found.id, int(number)))
+            part = await _aside(lambda: self._store.exports.parts.one(found.id, int(number)))
         if part is None or part.published is None or not part.rows:
             raise InputError("this export has no such part", code="unknown_part")
         return await self._given(request, principal, found, part)
@@ -173,7 +173,7 @@ class Exports:
     async def _told(
         self, export: Export, status: int = 200, headers: dict[str, str] | None = None
     ) -> Response:
-        progress = await _aside(lambda: self._store.exports.progress(export.id))
+        progress = await _aside(lambda: self._store.exports.parts.progress(export.id))
         told = {
             "id": export.id,
             "state": export.state,

@@ -14,9 +14,10 @@ grants nothing: whoever opens what is told here looks at each customer's keys ag
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store import fleet_pages, tables
@@ -43,11 +44,13 @@ class Decided(NamedTuple):
         allowed: What may be read, by time; empty where nothing.
         withheld: The rest of the window, each piece with its code; ``tampered`` where a fact of the
             meter point is not what the log states, an alarm.
+        known: Whether there is any fact under this tag.
     """
 
     tag: bytes
     allowed: tuple[Allowed, ...]
     withheld: tuple[Withheld, ...]
+    known: bool = True
 
     @property
     def code(self) -> str:
@@ -62,7 +65,11 @@ class Bulk:
         self._database, self._marks, self._policy = database, marks, policy
 
     def decide_all(
-        self, question: FleetQuestion, now: float, tags: Iterable[bytes] | None = None
+        self,
+        question: FleetQuestion,
+        now: float,
+        tags: Iterable[bytes] | None = None,
+        seen: list[Page] | None = None,
     ) -> Iterator[list[Decided]]:
         """Yield what is decided of each meter point, some thousand at once.
 
@@ -75,16 +82,35 @@ class Bulk:
                 None for every one that the party has a
                 registration to (a supplier, a network) or a consent to (an Other User), whether
                 that holds or not.
+            seen: Gets the facts that the decisions rest on, of a list; see `unchanged`.
 
         Raises:
             InputError: The question cannot be meant; see `access.decide`.
             Refused: No role of the party may ask it (``srv_not_permitted_for_role``).
         """
         alike = Alike(question, self._policy, now)
-        return self._pages(question.party.code, alike, tags)
+        return self._pages(question.party.code, alike, tags, None if tags is None else seen)
+
+    def unchanged(self, party: str, tags: Iterable[bytes], seen: Sequence[Page]) -> bool:
+        """Return whether what was decided of ``tags`` is what would be decided now.
+
+        That is so where the facts are the same rows under the same leaves, and there is neither
+        consent nor choice among them, which time wears out. False may be said of what is the same.
+
+        Args:
+            party: Who asked.
+            tags: The meter points, in the order in which they were decided.
+            seen: The facts that `decide_all` rested on.
+        """
+        if any(page.consents or page.choices for page in seen):
+            return False
+        with self._database.read() as connection, fleet_pages.tables_of(connection):
+            pages = (Page(connection) for _ in fleet_pages.listed(connection, tags, party))
+            pairs = zip_longest(pages, seen)
+            return all(now and was and now.rows == was.rows for now, was in pairs)
 
     def _pages(
-        self, party: str, alike: Alike, tags: Iterable[bytes] | None
+        self, party: str, alike: Alike, tags: Iterable[bytes] | None, seen: list[Page] | None
     ) -> Iterator[list[Decided]]:
         mark = self._marks.maker()
         own = tables.consents if alike.by_consent else tables.registrations
@@ -94,17 +120,19 @@ class Bulk:
                 if tags is None
                 else fleet_pages.listed(connection, tags, party)
             )
-            pages = _read(connection, filled)
+            pages = _read(connection, filled, seen)
             with closing(pages if self._database.is_local else _ahead(pages)) as read:
                 while decided := _next(read, party, alike, mark):
                     yield decided
 
 
-def _read(connection: Connection, filled: Iterator[None]) -> Pages:
+def _read(connection: Connection, filled: Iterator[None], seen: list[Page] | None) -> Pages:
     """Yield the facts of each page, and what its leaves state."""
     leaves = Leaves()
     for _ in filled:
         page = Page(connection)
+        if seen is not None:
+            seen.append(page)
         yield page, leaves.take(connection, page.entries)
 
 
@@ -146,12 +174,14 @@ def _decided(page: Page, states: States, party: str, alike: Alike, mark: Mark) -
         return _plainly(page, states, party, alike, mark, tampered)
     decided = []
     for tag, lived, supplied, asked, chose in page.each():
+        known = bool(lived or supplied or asked or chose)
         if not hold(states, mark, tag, party, (lived, supplied, asked, chose)):
             decided.append(Decided(tag, (), tampered))
         elif alike.by_consent:
-            decided.append(Decided(tag, *alike.consented(lived, consents_of(asked))))
+            decided.append(Decided(tag, *alike.consented(lived, consents_of(asked)), known))
         else:
-            decided.append(Decided(tag, *alike.supplied(lived, supplied, choices_of(chose))))
+            ruled = alike.supplied(lived, supplied, choices_of(chose))
+            decided.append(Decided(tag, *ruled, known))
     return decided
 
 

@@ -11,6 +11,7 @@ Bytes in, values out; the keys are arguments. A property test holds it to `ReadS
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,13 @@ from store.reads import DAY_SLOTS, MISSING, State, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from store.envelope import Cipher
     from store.keys import Dek
     from store.overlay import Moment
 
 _SLOTS = np.arange(DAY_SLOTS)
 _DAYS = 1 << 17  # more than the days that a box can name
+_TOGETHER = 64  # runs that are cut apart at once, so that what is cut stays near the core
 
 
 class Windows:
@@ -35,25 +38,34 @@ class Windows:
 
     Attributes:
         subjects: Ascending.
+        start: int64[k, n]: where the k-th window of each begins.
+        end: Where it ends; who has fewer has empty ones.
     """
 
     def __init__(self, of: Mapping[bytes, Sequence[Window]]) -> None:
         self.subjects = sorted(of)
         most = max((len(windows) for windows in of.values()), default=0)
-        # The k-th window of every subject as two columns; who has fewer has empty ones.
-        self._start = np.zeros((most, len(of)), np.int64)
-        self._end = np.zeros((most, len(of)), np.int64)
+        self.start = np.zeros((most, len(of)), np.int64)
+        self.end = np.zeros((most, len(of)), np.int64)
         for at, subject in enumerate(self.subjects):
             for turn, window in enumerate(of[subject]):
-                self._start[turn, at], self._end[turn, at] = window.start, window.end
+                self.start[turn, at], self.end[turn, at] = window.start, window.end
 
     def __len__(self) -> int:
         return len(self.subjects)
 
     def within(self, window: Window) -> int:
         """Return how many half-hours of ``window`` may be read, of all subjects together."""
-        start, end = np.maximum(self._start, window.start), np.minimum(self._end, window.end)
+        start, end = np.maximum(self.start, window.start), np.minimum(self.end, window.end)
         return int(np.maximum(end - start, 0).sum())
+
+    def only(self, who: NDArray[np.intp]) -> Windows:
+        """Return the same of some subjects; the others may read nothing."""
+        some = copy(self)
+        kept = np.zeros(len(self), bool)
+        kept[who] = True
+        some.start, some.end = self.start * kept, self.end * kept
+        return some
 
     def covers(
         self, who: NDArray[np.intp], day: NDArray[np.int64]
@@ -70,14 +82,14 @@ class Windows:
         """
         first = day * DAY_SLOTS
         whole, touched = np.zeros(len(day), bool), np.zeros(len(day), bool)
-        for start, end in zip(self._start, self._end, strict=True):
+        for start, end in zip(self.start, self.end, strict=True):
             begins, ends = start[who], end[who]
             whole |= (begins <= first) & (first + DAY_SLOTS <= ends)
             touched |= (begins < first + DAY_SLOTS) & (first < ends)
         partly = np.flatnonzero(touched & ~whole)
         slots = first[partly, None] + _SLOTS
         inside = np.zeros(slots.shape, bool)
-        for start, end in zip(self._start, self._end, strict=True):
+        for start, end in zip(self.start, self.end, strict=True):
             inside |= (start[who[partly], None] <= slots) & (slots < end[who[partly], None])
         return touched, partly, inside
 
@@ -222,15 +234,26 @@ def _open(
     cuts = np.flatnonzero((who[1:] != who[:-1]) | (number[1:] != number[:-1])) + 1
     starts, ends = [0, *cuts.tolist()], [*cuts.tolist(), len(rows)]
     owners, numbers = who[starts].tolist(), number[starts].tolist()
-    boxes = memoryview(rows.tobytes())
-    size, blocks = lake.BOX.itemsize, []
-    for start, end, owner, key in zip(starts, ends, owners, numbers, strict=True):
-        dek = deks[owner].get(key)
-        if dek is None:
-            raise TamperedError("box", "a sealed row names a key that its subject never had")
-        mine = boxes[start * size : end * size]
-        blocks.append(envelope.unseal(dek.key, aad + subjects[owner], mine))
+    boxes, size = memoryview(rows.view(np.uint8).data), lake.BOX.itemsize
+    blocks: list[bytes] = []
+    for few in range(0, len(starts), _TOGETHER):
+        turn = slice(few, few + _TOGETHER)
+        runs = [
+            (_key(deks[owner], key), aad + subjects[owner], end - start)
+            for start, end, owner, key in zip(
+                starts[turn], ends[turn], owners[turn], numbers[turn], strict=True
+            )
+        ]
+        mine = boxes[starts[few] * size : ends[turn][-1] * size]
+        blocks.append(envelope.unseal_each(runs, mine))
     return block.unpack_energy(b"".join(blocks))
+
+
+def _key(deks: Mapping[int, Dek], number: int) -> Cipher:
+    dek = deks.get(number)
+    if dek is None:
+        raise TamperedError("box", "a sealed row names a key that its subject never had")
+    return dek.key
 
 
 _Laid = tuple["NDArray[np.intp]", "NDArray[np.int64]", "NDArray[np.uint16]", "NDArray[np.uint8]"]

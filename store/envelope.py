@@ -54,11 +54,12 @@ _COLUMNS = np.dtype(
         ("sealed", f"V{BLOCK_SIZE + TAG_SIZE}"),
     ]
 )
+_LENGTHS = [length.to_bytes(2, "big") for length in range(1 << 16)]  # measured: half the time
 
 
 def fields(*parts: bytes) -> bytes:
     """Return ``parts`` joined so that no two lists give the same bytes: each behind its length."""
-    return b"".join([len(part).to_bytes(2, "big") + part for part in parts])
+    return b"".join([_LENGTHS[len(part)] + part for part in parts])
 
 
 def row_aad(store: bytes, register: int, subject: bytes) -> bytes:
@@ -122,6 +123,30 @@ def unseal(dek: Cipher, aad: bytes, boxes: bytes | memoryview) -> bytes:
         aads = [aad + head for head in cut["head"].tolist()]
         opened = map(dek.decrypt, cut["nonce"].tolist(), cut["sealed"].tolist(), aads)
         return b"".join(opened)
+    except (InvalidTag, ValueError):
+        raise TamperedError("box", "a sealed row does not open: changed, moved or rolled") from None
+
+
+def unseal_each(runs: Iterable[tuple[Cipher, bytes, int]], boxes: bytes | memoryview) -> bytes:
+    """Return the blocks of many subjects' boxes, as `unseal` does of one's.
+
+    Args:
+        runs: Of each subject, in the order of ``boxes``: its key, its `row_aad`, how many boxes.
+        boxes: All of them.
+
+    Raises:
+        TamperedError: A box was changed, moved, cut, or sealed under another key. Nothing is
+            returned.
+    """
+    try:
+        cut = np.frombuffer(boxes, _COLUMNS)
+        heads, nonces, sealed = (cut[name].tolist() for name in ("head", "nonce", "sealed"))
+        blocks: list[bytes] = []
+        for key, aad, count in runs:
+            mine = slice(len(blocks), len(blocks) + count)
+            aads = [aad + head for head in heads[mine]]
+            blocks += map(key.decrypt, nonces[mine], sealed[mine], aads)
+        return b"".join(blocks)
     except (InvalidTag, ValueError):
         raise TamperedError("box", "a sealed row does not open: changed, moved or rolled") from None
 

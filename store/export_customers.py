@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
 
 from store import tables
-from store.database import portions
+from store.database import Prepared, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -36,14 +36,16 @@ def begin(connection: Connection, export: str) -> None:
 
 def put(connection: Connection, export: str, some: Sequence[Sequence[bytes]]) -> None:
     """Write pages of an export's subjects; those who were erased meanwhile stand in none."""
-    keys, rows = tables.deks.c.subject, []
+    rows = []
     for page in some:
-        held = select(keys).where(keys.in_(page)).with_for_update(read=True)
-        alive = sorted(set(connection.execute(held).scalars()))
+        # A page that is not full asks for its last one again: the statement is always the same.
+        asked = [*page, *[page[-1]] * (PAGE - len(page))]
+        held = _HELD.rows(connection, **dict(zip(_PLACES, asked, strict=True)))
+        alive = sorted({subject for (subject,) in held})
         if alive:
             rows.append({"export": export, "first": alive[0], "page": b"".join(alive)})
     if rows:
-        connection.execute(insert(_t), rows)
+        _PUT.run(connection, rows)
 
 
 def entries(connection: Connection, subjects: Iterable[bytes]) -> set[bytes]:
@@ -85,3 +87,13 @@ def _holding(connection: Connection, subject: bytes) -> list[Any]:
 
 def _cut(page: bytes) -> list[bytes]:
     return [page[at : at + SIZE] for at in range(0, len(page), SIZE)]
+
+
+_PLACES: Final = [f"s{number}" for number in range(PAGE)]
+_keys = tables.deks.c.subject
+_HELD = Prepared(
+    select(_keys)
+    .where(_keys.in_([bindparam(name, type_=LargeBinary) for name in _PLACES]))
+    .with_for_update(read=True)
+)
+_PUT = Prepared(insert(_t))

@@ -11,8 +11,7 @@ The report names what was put; nobody can fetch it before the runner has written
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,11 @@ import numpy as np
 
 from store import age, canvases, envelope, parcels
 from store.canvases import Opened, Windows
-from store.errors import ObjectError, RefusedError
-from store.export_book import Export, Meter, Part, part_name
-from store.grants import FleetQuestion
+from store.errors import ObjectError
+from store.export_allowance import Windows as Allowed
+from store.export_allowance import allowance, registers_of
+from store.exported import Export, Meter, Part, part_name
+from store.fleet_keys import FleetKeys
 from store.patient import Patient
 from store.reads import (
     DAY_SLOTS,
@@ -35,11 +36,8 @@ from store.reads import (
 from store.slices import Slices, Snapshot
 
 if TYPE_CHECKING:
-    from store.grounds import Party
     from store.keys import Dek
     from store.wiring import Store
-
-Allowance = dict[Register, dict[bytes, list[Window]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,75 +77,17 @@ def work(store: Store, order: Order) -> Report:
         StoreError: The database, the objects or the keys failed: try again.
         TamperedError: Bytes are not those that were committed; an alarm.
     """
-    export = store.exports.of(order.export)
+    export = store.exports.find(order.export)
     if export is None or export.commit is None:
         return Report((), {}, stale=True)
     first = order.parts[0]
-    meters = store.exports.meters(export.id, first.low, first.high)
-    allowed, codes = allowance(store, export, meters)
-    slice_ = _Slice(store, export, meters, allowed, order.parts)
+    meters = store.exports.meters.between(export.id, first.low, first.high)
+    allowed = allowance(store, export, meters)
+    slice_ = _Slice(store, export, meters, allowed.windows, order.parts)
     parts = tuple(slice_.made(part) for part in order.parts)
-    if allowance(store, export, meters) != (allowed, codes):
+    if not allowed.stands(store, export, meters):
         return Report((), {}, stale=True)
-    return Report(parts, codes)
-
-
-def allowance(
-    store: Store, export: Export, meters: Sequence[Meter]
-) -> tuple[Allowance, dict[bytes, str]]:
-    """Return what may be read now of what was allowed at the start, and why the rest may not."""
-    now: dict[tuple[bytes, Register], list[Window]] = defaultdict(list)
-    why: dict[bytes, str] = {}
-    tags = list(dict.fromkeys(one.tag for one in meters))
-    for question in questions(store, export):
-        for batch in store.bulk.decide_all(question, store.clock.now(), tags):
-            for decided in batch:
-                if decided.code:
-                    why.setdefault(decided.tag, decided.code)
-                for part in decided.allowed:
-                    for register in part.registers:
-                        now[part.subject, register].append(part.window)
-    allowed: Allowance = {}
-    codes: dict[bytes, str] = {}
-    for one in meters:
-        window = Window(one.start, one.end)
-        for register in registers_of(one.registers):
-            still = [m for w in now[one.subject, register] if (m := w.meet(window)) is not None]
-            allowed.setdefault(register, {}).setdefault(one.subject, []).extend(still)
-            if sum(map(len, still)) < len(window):
-                codes[one.tag] = why.get(one.tag, "not_registered")
-    return allowed, codes
-
-
-def questions(store: Store, export: Export) -> Iterator[FleetQuestion]:
-    """Yield what an export asks, one question for each SRV.
-
-    Raises:
-        RefusedError: The party is known no more (``unknown_party``).
-    """
-    asked = export.question
-    party = party_of(store, export.party)
-    for srv in asked["srv"]:
-        reads = store.policy.registers_of(srv)
-        named = [Register.parse(word) for word in asked["registers"]]
-        yield FleetQuestion(
-            party, srv, Window(asked["from"], asked["to"]), asked["role"],
-            tuple(register for register in reads if register in named),
-        )  # fmt: skip
-
-
-def party_of(store: Store, code: str) -> Party:
-    """Return a party as it is now. Raises RefusedError where it is known no more."""
-    with store.database.hot_read() as connection:
-        party = store.facts.party(connection, code)
-    if party is None:
-        raise RefusedError("this party is registered here no more", code="unknown_party")
-    return party
-
-
-def registers_of(bits: int) -> list[Register]:
-    """Return the registers of a meter's bits."""
-    return [register for register in Register if bits >> register & 1]
+    return Report(parts, allowed.codes)
 
 
 class _Slice:
@@ -158,7 +98,7 @@ class _Slice:
         store: Store,
         export: Export,
         meters: Sequence[Meter],
-        allowed: Allowance,
+        allowed: Allowed,
         parts: Sequence[Part],
     ) -> None:
         self._store, self._export, self._allowed = store, export, allowed
@@ -167,7 +107,8 @@ class _Slice:
         tags = {one.subject: one.tag for one in meters}
         open_ = {s for windows in allowed.values() for s, some in windows.items() if some}
         with store.database.hot_read() as connection:
-            known = store.tenancies.unsealed(connection, {s: tags[s] for s in sorted(open_)})
+            of = {subject: tags[subject] for subject in sorted(open_)}
+            known = FleetKeys(store.keys).proven(connection, of)
         self._subjects = sorted(known)
         self._names = [known[subject][0] for subject in self._subjects]
         self._deks: list[Mapping[int, Dek]] = [known[subject][1] for subject in self._subjects]
@@ -176,24 +117,23 @@ class _Slice:
         self._months = range(min(months), max(months) + 1)
         self._snapshot = self._look() if self._subjects else None
         self._before = self._earlier(parts[0])
+        self._windows = {register: self._fitting(register) for register in self._registers}
 
     def made(self, part: Part) -> Part:
         """Return one part, made and put under the name of its attempt."""
         register = Register(part.register)
-        windows = self._windows(register)
         if self._snapshot is None:
             return part
-        opened = self._opened(part, register, windows)
+        opened = self._opened(part, register)
+        windows = self._windows[register]
         first, end = first_day_of(part.month), first_day_of(part.month + 1)
         month = Window(first * DAY_SLOTS, end * DAY_SLOTS)
         asked = self._export.question
         if register.word not in asked["first"] and register.word not in asked["registers"]:
             # Most meters lack it: only those that have it are expected to have all of it.
-            there = {self._subjects[who] for who in np.unique(opened.who).tolist()}
-            windows = self._windows(register, there)
-        part = replace(
-            part, expected=windows.within(month), present=int((opened.energy != MISSING).sum())
-        )
+            windows = windows.only(np.unique(opened.who))
+        present = int(np.count_nonzero(opened.energy != MISSING))
+        part = replace(part, expected=windows.within(month), present=present)
         if not len(opened):
             return part
         body = parcels.encode(register, opened, self._names, asked["rows"], asked["format"])
@@ -207,7 +147,7 @@ class _Slice:
             plain=hashlib.sha256(body).digest(),
         )
 
-    def _opened(self, part: Part, register: Register, windows: Windows) -> Opened:
+    def _opened(self, part: Part, register: Register) -> Opened:
         place = (register, part.month)
         assert self._snapshot is not None
         try:
@@ -221,17 +161,18 @@ class _Slice:
             earlier = self._slices.moment(self._snapshot, rows, commit)
             since = canvases.Since(earlier, self._windows_of(self._before.get(register, {})))
         aad = envelope.row_aad(self._store.identity, register, b"")
-        return canvases.lay(rows, who, windows, moment, aad, self._deks, since)
+        return canvases.lay(rows, who, self._windows[register], moment, aad, self._deks, since)
 
-    def _windows(self, register: Register, only: set[bytes] | None = None) -> Windows:
+    def _fitting(self, register: int) -> Windows:
         """Return what may be read of a register, of the subjects whose fuel has it."""
-        mine = self._allowed.get(register, {})
-        fitting = {
-            subject: mine.get(subject, [])
-            for subject, name in zip(self._subjects, self._names, strict=True)
-            if Mpxn(name).carries(register) and (only is None or subject in only)
-        }
-        return self._windows_of(fitting)
+        mine = self._allowed.get(Register(register), {})
+        return self._windows_of(
+            {
+                subject: mine.get(subject, ())
+                for subject, name in zip(self._subjects, self._names, strict=True)
+                if Mpxn(name).carries(Register(register))
+            }
+        )
 
     def _windows_of(self, windows: Mapping[bytes, Sequence[Window]]) -> Windows:
         return Windows({subject: windows.get(subject, ()) for subject in self._subjects})
@@ -245,7 +186,7 @@ class _Slice:
         before: dict[Register, dict[bytes, list[Window]]] = {}
         since: Any = self._export.question["since"]
         if since is not None:
-            for one in self._store.exports.meters(since, part.low, part.high):
+            for one in self._store.exports.meters.between(since, part.low, part.high):
                 for register in registers_of(one.registers):
                     mine = before.setdefault(register, {}).setdefault(one.subject, [])
                     mine.append(Window(one.start, one.end))

@@ -79,6 +79,11 @@ class Page:
         return {row[0] for rows in every for row in rows}
 
     @property
+    def rows(self) -> tuple[Rows, ...]:
+        """All of it, to be compared with what it was at another moment."""
+        return self.tags, self.tenancies, self.registrations, self.consents, self.choices
+
+    @property
     def plain(self) -> bool:
         """Whether each has one tenancy and one registration and nothing else: the most usual."""
         places = [place for place, _ in self.tags]

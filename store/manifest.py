@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from store.export_book import Export, Part
+from store.exported import Export, Part
 from store.reads import Register, moment_of, month_name
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def manifest(store: Store, export: Export) -> dict[str, Any]:
 
     It holds meter points that were asked for by name and are left out: it is for the recipient.
     """
-    asked, parts = export.question, store.exports.parts(export.id)
+    asked, parts = export.question, store.exports.parts.of(export.id)
     left_out = [
         {"mpxn": store.keys.unhandle(handle, export.party).text, "code": code}
-        for handle, code in store.exports.left_out(export.id)
+        for handle, code in store.exports.meters.left_out(export.id)
     ]
     return {
         "version": VERSION,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store.access import meant
 from store.errors import InputError
-from store.export_book import Asked, Export
+from store.exported import Asked, Export
 from store.grants import FleetQuestion
 from store.parcels import FORMATS, ROWS
 from store.reads import Mpxn, Register, Window

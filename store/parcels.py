@@ -35,6 +35,7 @@ AT_ONCE: Final = {"half-hour": 8_192, "day": 32_768}  # meter-days of one row gr
 QUALITY: Final = ("missing", "measured", "estimated")  # by State number; retracted is missing
 LETTERS: Final = np.frombuffer(b"-ME-.", np.uint8)  # by State number; the last: not to be read
 _OUTSIDE: Final = 4
+_MEASURED: Final = np.full(8, State.MEASURED, np.uint8).view(np.uint64)[0]  # eight at once
 _COLUMNS: Final = tuple(f"h{slot // 2:02d}{slot % 2 * 30:02d}" for slot in range(DAY_SLOTS))
 _WORDS: Final = ["mpxn", "register", "unit", "quality"]
 _TIMES: Final = ("from", "to")
@@ -69,7 +70,7 @@ def _days(register: Register, opened: Opened, at: slice, names: Sequence[str]) -
     day = opened.day[at]
     start = day * (DAY_SLOTS * HALF_HOUR * 1000)
     columns = np.ascontiguousarray(energy.T)
-    missing = columns == MISSING
+    there = np.packbits(columns != MISSING, axis=1, bitorder="little")
     return pa.table(
         {
             "mpxn": _named(opened.who[at], names),
@@ -79,7 +80,7 @@ def _days(register: Register, opened: Opened, at: slice, names: Sequence[str]) -
             "from": _instants(start),
             "to": _instants(start + DAY_SLOTS * HALF_HOUR * 1000),
             "quality": _letters(opened, at),
-            **{name: pa.array(columns[slot], mask=missing[slot])
+            **{name: _numbers(columns[slot], there[slot])
                for slot, name in enumerate(_COLUMNS)},
         }
     )  # fmt: skip
@@ -105,9 +106,17 @@ def _half_hours(register: Register, opened: Opened, at: slice, names: Sequence[s
             "unit": _constant(register.unit, len(start)),
             "from": _instants(start),
             "to": _instants(start + HALF_HOUR * 1000),
-            "value": pa.array(energy, mask=energy == MISSING),
+            "value": _numbers(energy, np.packbits(energy != MISSING, bitorder="little")),
             "quality": quality,
         }
+    )
+
+
+def _numbers(values: NDArray[np.uint16], there: NDArray[np.uint8]) -> pa.Array:
+    """Return ``values`` as they lie, null where their bit is not set. Nothing is copied."""
+    values = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(
+        pa.uint16(), len(values), [pa.py_buffer(there), pa.py_buffer(values)]
     )
 
 
@@ -117,7 +126,7 @@ def _letters(opened: Opened, at: slice) -> pa.DictionaryArray:
     Most days are measured whole: they are told apart first, and only the others are sorted.
     """
     states = opened.states[at]
-    other = np.flatnonzero((states != State.MEASURED).any(axis=1))
+    other = np.flatnonzero((states.view(np.uint64) != _MEASURED).any(axis=1))
     told = states[other]
     mine = (opened.partly >= at.start) & (opened.partly < at.stop)
     where = np.searchsorted(other, opened.partly[mine] - at.start)

@@ -15,7 +15,8 @@ from typing import Final
 
 from store.errors import MeterkeepError, TamperedError
 from store.executors import Pool, leash
-from store.exporting import Exporting, Stopped
+from store.export_slices import Stopped
+from store.exporting import Exporting
 from store.wiring import Settings, open_store
 from store.workers import export_slice
 

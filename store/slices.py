@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from store.errors import TamperedError
 from store.overlay import Moment
 from store.ports import Range
 from store.reads import Register
-from store.runs import RUN_SIZE, Run
+from store.runs import RUN_SIZE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,12 @@ MOST_RANGE = 1 << 25  # bytes fetched at once
 Place = tuple[Register, int]  # register, month
 
 
+# A page of a run index as columns; the offset's 6 bytes as 4 and 2.
+_RUN = np.dtype(
+    [("subject", "S16"), ("low", "<u4"), ("high", "<u2"), ("rows", "<u2"), ("digest", "V16")]
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Where the rows of a range of subjects lie at one moment.
@@ -43,12 +50,37 @@ class Snapshot:
     Attributes:
         as_of: The newest commit that counts.
         reverted: Commits that are left out.
-        runs: Of each register and month: the file, the run, and the subject's index.
+        runs: Of each register and month.
     """
 
     as_of: int
     reverted: frozenset[int]
-    runs: Mapping[Place, Sequence[tuple[str, Run, int]]] = field(repr=False)
+    runs: Mapping[Place, Runs] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of one register and month, by file and offset.
+
+    Attributes:
+        names: Of the files.
+        file: Index into ``names``, of each run.
+        start: Where its first box begins in the file.
+        end: Where its last one ends.
+        who: Index of its subject.
+        digests: SHA-256/16 of its boxes.
+    """
+
+    names: Sequence[str]
+    file: NDArray[np.intp]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    who: NDArray[np.intp]
+    digests: Sequence[bytes]
+
+
+_NOTHING: Final = np.empty(0, np.int64)
+_NONE: Final = Runs((), _NOTHING, _NOTHING, _NOTHING, _NOTHING, ())
 
 
 class Slices:
@@ -63,14 +95,13 @@ class Slices:
         self, subjects: Sequence[bytes], registers: Sequence[int], months: range, as_of: int
     ) -> Snapshot:
         """Return where the rows of ``subjects``, ascending, lie now."""
-        runs: dict[Place, list[tuple[str, Run, int]]] = defaultdict(list)
-        span, index = (subjects[0], subjects[-1]), {one: at for at, one in enumerate(subjects)}
+        pages: dict[Place, list[RunPage]] = defaultdict(list)
+        span, mine = (subjects[0], subjects[-1]), np.array(subjects, "S16")
         with self._database.read() as connection:
             for page in self._catalogue.pages_between(connection, registers, months, *span):
-                where = (Register(page.register), page.month)
-                runs[where] += _mine(page, index)
+                pages[Register(page.register), page.month].append(page)
             reverted = self._catalogue.reverted(connection, as_of)
-        return Snapshot(as_of, reverted, runs)
+        return Snapshot(as_of, reverted, {at: _runs(some, mine) for at, some in pages.items()})
 
     def rows(self, snapshot: Snapshot, place: Place) -> tuple[NDArray[np.void], NDArray[np.intp]]:
         """Return the boxes of one register and month, by subject, and the subject of each.
@@ -79,11 +110,14 @@ class Slices:
             TamperedError: A run is not what was committed.
             ObjectError: A file is missing: a compaction may have moved its rows, look once more.
         """
-        runs = sorted(snapshot.runs.get(place, ()), key=lambda one: (one[0], one[1].offset))
-        pieces = sorted(self._fetched(runs), key=lambda piece: piece[0])
-        counts = [len(boxes) // BOX_SIZE for _, boxes in pieces]
-        rows = np.frombuffer(b"".join([boxes for _, boxes in pieces]), lake.BOX)
-        return rows, np.repeat(np.array([who for who, _ in pieces], np.intp), counts)
+        runs = snapshot.runs.get(place, _NONE)
+        boxes = list(self._fetched(runs))
+        rows = np.frombuffer(boxes[0] if len(boxes) == 1 else b"".join(boxes), lake.BOX)
+        who = np.repeat(runs.who, (runs.end - runs.start) // BOX_SIZE)
+        if (who[1:] < who[:-1]).any():  # several files: a compacted month is one, by subject
+            order = np.argsort(who, kind="stable")
+            rows, who = rows[order], who[order]
+        return rows, who
 
     def moment(
         self, snapshot: Snapshot, rows: NDArray[np.void], as_of: int | None = None
@@ -98,56 +132,65 @@ class Slices:
         with self._database.read() as connection:
             return Moment(as_of, self._catalogue.reverted(connection, as_of), commits)
 
-    def _fetched(self, runs: Sequence[tuple[str, Run, int]]) -> Iterator[tuple[int, memoryview]]:
-        """Yield the subject and the checked boxes of each run; in the order of the ranges."""
-        groups = list(_together(runs))
+    def _fetched(self, runs: Runs) -> Iterator[bytes | memoryview]:
+        """Yield the checked boxes of ``runs``, in their order; of neighbours together."""
+        cuts = _together(runs)
         ranges = [
-            Range(group[0][0], group[0][1].offset, _end(group[-1][1]) - group[0][1].offset)
-            for group in groups
+            Range(
+                runs.names[runs.file[a]], int(runs.start[a]), int(runs.end[b - 1] - runs.start[a])
+            )
+            for a, b in cuts
         ]
         for some in _batches(ranges):
-            fetched = self._objects.get_ranges(ranges[some])
-            for group, body in zip(groups[some], fetched, strict=True):
-                base, view = group[0][1].offset, memoryview(body)
-                for _, run, who in group:
-                    at = run.offset - base
-                    boxes = view[at : at + run.rows * BOX_SIZE]
-                    if envelope.run_digest(boxes) != run.digest:
-                        raise TamperedError(
-                            "run", "the rows of a file are not those that were committed"
-                        )
-                    yield who, boxes
+            bodies = self._objects.get_ranges(ranges[some])
+            for (a, b), body in zip(cuts[some], bodies, strict=True):
+                yield from _checked(body, runs, a, b)
 
 
-def _mine(page: RunPage, index: Mapping[bytes, int]) -> Iterator[tuple[str, Run, int]]:
-    """Yield the runs of a page that belong to subjects of ``index``."""
-    body = page.body
-    for at in range(0, len(body), RUN_SIZE):
-        who = index.get(body[at : at + 16])
-        if who is not None:
-            yield page.name, Run.decode(body[at : at + RUN_SIZE]), who
+def _runs(pages: Sequence[RunPage], mine: NDArray[np.bytes_]) -> Runs:
+    """Return the runs of one register and month that belong to subjects of ``mine``."""
+    names = list(dict.fromkeys([page.name for page in pages]))
+    place = {name: at for at, name in enumerate(names)}
+    found = np.frombuffer(b"".join([page.body for page in pages]), _RUN)
+    file = np.repeat([place[p.name] for p in pages], [len(p.body) // RUN_SIZE for p in pages])
+    who = np.searchsorted(mine, found["subject"])
+    kept = np.flatnonzero(mine[np.minimum(who, len(mine) - 1)] == found["subject"])
+    start = found["high"].astype(np.int64) << 32 | found["low"]
+    kept = kept[np.lexsort((start[kept], file[kept]))]
+    start = start[kept]
+    end = start + found["rows"][kept].astype(np.int64) * BOX_SIZE
+    return Runs(names, file[kept], start, end, who[kept], found["digest"][kept].tolist())
 
 
-def _end(run: Run) -> int:
-    return run.offset + run.rows * BOX_SIZE
+def _checked(body: bytes, runs: Runs, first: int, end: int) -> Iterator[bytes | memoryview]:
+    """Yield the boxes of the runs from ``first`` to ``end`` that ``body`` begins with."""
+    base, view = int(runs.start[first]), memoryview(body)
+    starts, ends = (runs.start[first:end] - base).tolist(), (runs.end[first:end] - base).tolist()
+    for start, stop, digest in zip(starts, ends, runs.digests[first:end], strict=True):
+        if envelope.run_digest(view[start:stop]) != digest:
+            raise TamperedError("run", "the rows of a file are not those that were committed")
+    if starts[1:] == ends[:-1]:
+        yield body
+    else:
+        yield from (view[start:stop] for start, stop in zip(starts, ends, strict=True))
 
 
-def _together(
-    runs: Sequence[tuple[str, Run, int]],
-) -> Iterator[list[tuple[str, Run, int]]]:
-    """Yield runs, by file and offset, in groups that one range fetches."""
-    group: list[tuple[str, Run, int]] = []
-    for one in runs:
-        if group and (
-            one[0] != group[0][0]
-            or one[1].offset - _end(group[-1][1]) > GAP
-            or _end(one[1]) - group[0][1].offset > MOST_RANGE
-        ):
-            yield group
-            group = []
-        group.append(one)
-    if group:
-        yield group
+def _together(runs: Runs) -> list[tuple[int, int]]:
+    """Return the groups of runs that one range fetches each: ``[first, end)``."""
+    if not len(runs.file):
+        return []
+    apart = (runs.file[1:] != runs.file[:-1]) | (runs.start[1:] - runs.end[:-1] > GAP)
+    edges = [0, *(np.flatnonzero(apart) + 1).tolist(), len(runs.file)]
+    return [cut for first, end in pairwise(edges) for cut in _cut(runs, first, end)]
+
+
+def _cut(runs: Runs, first: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield a group in portions of at most MOST_RANGE bytes each."""
+    while first < end:
+        most = int(runs.start[first]) + MOST_RANGE
+        last = max(first + 1, first + int(np.searchsorted(runs.end[first:end], most, "right")))
+        yield first, last
+        first = last
 
 
 def _batches(ranges: Sequence[Range]) -> Iterator[slice]:

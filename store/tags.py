@@ -11,7 +11,7 @@ which one, is asked of the catalogue in the transaction that needs to know.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,13 @@ class Tags:
         """Return the first generation's name of ``mpxn``."""
         return envelope.tag(self._secret(SECRET, 1), b"meterkeep mpxn v1", mpxn.text)
 
+    def named(self, mpxn: Mpxn, generation: int) -> bytes:
+        """Return what ``mpxn`` is called by the lookup key of a generation, whenever that was."""
+        tag = self.first(mpxn)
+        for number in range(2, generation + 1):
+            tag = renamed(tag, self._secret(SECRET, number))
+        return tag
+
     def now(self, first: bytes) -> bytes:
         """Return what a meter point of this `first` name is called now."""
         known, tag = self.look(), first
@@ -112,6 +119,24 @@ class Tags:
                 tag = renamed(tag, self._secret(SECRET, generation_of(tag) + 1))
                 names.add(tag)
         return names
+
+    def names(self, tags: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+        """Return of each of ``tags`` the names that its meter point may stand under now.
+
+        One, but while a rotation goes on: then the older first, and a snapshot knows one of them.
+        """
+        known = self.look()
+        if known.following is None and all(generation_of(t) == known.generation for t in tags):
+            return [(tag,) for tag in tags]
+        newest = known.following or known.generation
+        return [self._renamed(tag, known.generation, newest) for tag in tags]
+
+    def _renamed(self, tag: bytes, oldest: int, newest: int) -> list[bytes]:
+        names = [tag]
+        while generation_of(names[-1]) < newest:
+            key = self._secret(SECRET, generation_of(names[-1]) + 1)
+            names.append(renamed(names[-1], key))
+        return [name for name in names if generation_of(name) >= oldest]
 
     def look(self) -> _Known:
         """Ask the catalogue which generations there are now."""

@@ -136,28 +136,6 @@ class Tenancies:
                 return
         raise TamperedError("mpxn", _BESIDE)
 
-    def unsealed(
-        self, connection: Session, tags: Mapping[bytes, bytes]
-    ) -> dict[bytes, tuple[str, dict[int, Dek]]]:
-        """Return the meter point and the keys of each subject; the erased are left out.
-
-        Args:
-            connection: The snapshot.
-            tags: The tag of each subject, as a decision names it.
-
-        Raises:
-            TamperedError: A subject stands beside another meter point than its key sealed.
-        """
-        found: dict[bytes, tuple[str, dict[int, Dek]]] = {}
-        for subject, deks in self.all_deks(connection, list(tags)).items():
-            for (sealed,) in _MPXN.rows(connection, subject=subject):
-                mpxns = sealed_names.named(subject, deks, sealed)
-                here = next((one for one in mpxns if self._keys.tag(one) == tags[subject]), None)
-                if here is None:
-                    raise TamperedError("mpxn", _BESIDE)
-                found[subject] = here.text, deks
-        return found
-
     def opened(self, connection: Session, subject: bytes) -> Mpxn:
         """Return the meter point of a customer, as their own key sealed it.
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from store import exporting
+from store import export_planning
 from store.errors import CatalogueError, InputError, MeterkeepError, ObjectError, TamperedError
 from store.executors import Pool
-from store.export_book import LEASE, part_name
+from store.export_lease import LEASE
+from store.export_slices import Stopped
 from store.export_task import Order, Report, work
-from store.exporting import Exporting, Stopped, expire
+from store.exported import part_name
+from store.exporting import Exporting, expire
 from store.local import FolderObjects, SystemClock
 from store.ports import Range
 from store.wiring import Settings
@@ -49,7 +51,7 @@ def whole(supplier: Supplier, export: object) -> None:
     assert {(mpxn, slot) for mpxn, _, slot in found} == ALL
     assert all(value == int(mpxn[2:12]) for (mpxn, _, _), (value, _) in found.items())
     book = supplier.world.store.exports
-    named = {part_name(export.id, p.number, p.attempt) for p in book.parts(export.id) if p.rows}
+    named = {part_name(export.id, p.number, p.attempt) for p in book.parts.of(export.id) if p.rows}
     there = {name for name in supplier.world.names() if name.startswith("exports/")}
     assert there == named
 
@@ -57,13 +59,13 @@ def whole(supplier: Supplier, export: object) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices of three meters, so that a few meters are several."""
-    monkeypatch.setattr(exporting, "SMALLEST", 3)
+    monkeypatch.setattr(export_planning, "SMALLEST", 3)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice to each meter."""
-    monkeypatch.setattr(exporting, "SMALLEST", 1)
+    monkeypatch.setattr(export_planning, "SMALLEST", 1)
 
 
 def test_a_worker_killed_costs_its_task_and_nothing_twice(
@@ -96,14 +98,15 @@ def test_a_runner_that_dies_is_taken_up_where_it_was(home: World, small: None) -
         def _fail(self, *_: object) -> None:
             raise AssertionError
 
-    store.exports.drop, dropped = lambda _: None, store.exports.drop  # it had no time to let go
+    leases = store.exports.leases
+    leases.drop, dropped = lambda _: None, leases.drop  # it had no time to let go
     with pytest.raises(Killed):
         Dead(store, Here(), task).run()
-    store.exports.drop = dropped
+    leases.drop = dropped
     supplier.run()
     assert supplier.sees(export).state == "running"  # its lease still runs
     home.clock.pass_by(LEASE + 1)
-    began = [part.attempt for part in store.exports.parts(export.id) if part.published]
+    began = [part.attempt for part in store.exports.parts.of(export.id) if part.published]
     supplier.run()
     assert supplier.sees(export).state == "done"
     assert began
@@ -189,7 +192,7 @@ def test_on_a_full_disk_the_export_fails_and_says_so(
     folder_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("store.patient.PAUSE", 0.0)
-    monkeypatch.setattr("store.exporting.PAUSE", 0.0)
+    monkeypatch.setattr("store.export_slices.PAUSE", 0.0)
     with opened(folder_settings, kept=Full(Path(folder_settings.objects))) as world:
         supplier = street(world)
         export = supplier.orders(SPAN)
@@ -246,7 +249,7 @@ def test_what_is_revoked_in_the_middle_is_left_out_from_there_on(home: World, sm
         report = work(home.store, order)
         if order.parts[0].slice == 1 and not withdrawn:
             low, high = order.parts[0].low, order.parts[0].high
-            meter = home.store.exports.meters(export.id, low, high)[1]
+            meter = home.store.exports.meters.between(export.id, low, high)[1]
             mpxn = next(m for m in points if home.store.keys.tag(m) == meter.tag)
             withdrawn.append(mpxn.text)
             home.store.facts.withdraw_consent(consents[mpxn.text])
@@ -296,7 +299,7 @@ def test_what_is_revoked_while_its_slice_is_being_made_is_not_published(
         adviser.run()
         assert {key[0] for key in adviser.values(export)} == {mpan(0).text, mpan(2).text}
         assert adviser.manifest(export)["refused"]["later"] == {"consent_withdrawn": 1}
-        attempts = {part.attempt for part in world.store.exports.parts(export.id)}
+        attempts = {part.attempt for part in world.store.exports.parts.of(export.id)}
         assert attempts == {2}  # the first was thrown away, and its objects with it
         assert len([n for n in world.names() if n.startswith("exports/")]) == 1
 

@@ -23,7 +23,7 @@ from ingest.pipeline import take
 from service.fetching import unpack
 from service.manifests import SECRET, public, sign
 from store.executors import Pool
-from store.export_book import Export, part_name
+from store.exported import Export, part_name
 from store.local import SystemClock
 from store.log import canonical
 from store.manifest import file_name, manifest
@@ -69,7 +69,7 @@ def deliver(world: World, export: Export, folder: Path) -> None:
     folder.mkdir()
     body = canonical(manifest(store, export))
     (folder / "manifest.jws").write_bytes(sign(body, store.keys.secret(SECRET)))
-    for part in store.exports.parts(export.id):
+    for part in store.exports.parts.of(export.id):
         if part.rows:
             sealed = store.objects.get(part_name(export.id, part.number, part.attempt))
             (folder / f"{file_name(part, 'parquet')}.age").write_bytes(sealed)

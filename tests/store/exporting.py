@@ -13,8 +13,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from store import age
-from store.export_book import Export, part_name
 from store.export_task import Order, Report, work
+from store.exported import Export, part_name
 from store.exporting import Exporting
 from store.facts import Supply
 from store.manifest import manifest
@@ -93,7 +93,7 @@ class Supplier:
     def tables(self, export: Export) -> list[pa.Table]:
         """Return every part, opened."""
         book, found = self.world.store.exports, []
-        for part in book.parts(export.id):
+        for part in book.parts.of(export.id):
             if part.rows:
                 name = part_name(export.id, part.number, part.attempt)
                 body = age.unseal(self.world.store.objects.get(name), self.identity)

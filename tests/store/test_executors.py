@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from store import exporting
+from store import export_planning
 from store.errors import InputError, StoreError
 from store.executors import Pool
 from store.local import SystemClock
@@ -104,7 +104,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 def test_a_dask_cluster_makes_what_is_made_here(
     folder_settings: Settings, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "SMALLEST", 3)
+    monkeypatch.setattr(export_planning, "SMALLEST", 3)
     with opened(folder_settings, SystemClock()) as world, closing(Pool(cluster)) as pool:
         supplier = street(world)
         export = supplier.orders(SPAN)

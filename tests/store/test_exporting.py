@@ -8,7 +8,7 @@ import pytest
 
 from store import age
 from store.errors import InputError
-from store.export_book import part_name
+from store.exported import part_name
 from store.reads import DAY_SLOTS, Window
 from tests.store.exporting import Supplier
 from tests.world import DAY, World, days_of, mpan, several, window_of
@@ -50,7 +50,7 @@ def test_a_link_leads_to_the_sealed_part_and_needs_nothing_else(world: World) ->
     export = supplier.exports(window_of(DAY))
     name = next(
         part_name(export.id, part.number, part.attempt)
-        for part in world.store.exports.parts(export.id)
+        for part in world.store.exports.parts.of(export.id)
         if part.rows
     )
     link = world.store.objects.link(name, 60)
