@@ -7,10 +7,11 @@ import threading
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from store import export_planning
+from store import age, export_planning
 from store.errors import CatalogueError, InputError, MeterkeepError, ObjectError, TamperedError
 from store.executors import Pool
 from store.export_lease import LEASE
@@ -302,6 +303,91 @@ def test_what_is_revoked_while_its_slice_is_being_made_is_not_published(
         attempts = {part.attempt for part in world.store.exports.parts.of(export.id)}
         assert attempts == {2}  # the first was thrown away, and its objects with it
         assert len([n for n in world.names() if n.startswith("exports/")]) == 1
+
+
+class StoppedError(Exception):
+    """Somebody stops a rotation in its middle."""
+
+
+def rotate(world: World, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a rotation of the lookup key and rename nobody, some, or everybody."""
+
+    def stop(_: float) -> None:
+        if how == "begun":
+            raise StoppedError
+
+    whole_, left = world.store.renaming._some, [1 if how == "half" else METERS]
+
+    def some(*given: Any) -> Any:
+        if not left[0]:
+            raise StoppedError
+        left[0] -= 1
+        return whole_(*given)
+
+    with monkeypatch.context() as patched, suppress(StoppedError):
+        patched.setattr("store.renaming._AT_ONCE", 4)
+        patched.setattr(world.store.renaming, "_some", some)
+        world.store.renaming.run(pause=stop)
+
+
+@pytest.mark.parametrize("how", ["begun", "half", "whole"])
+@pytest.mark.parametrize("listed", [False, True], ids=["all of its own", "a list"])
+@pytest.mark.parametrize("when", ["before it is decided", "between two slices", "within a slice"])
+def test_a_lookup_key_that_is_rotated_meanwhile_costs_an_export_nothing(
+    home: World, small: None, monkeypatch: pytest.MonkeyPatch, how: str, listed: bool, when: str
+) -> None:
+    supplier = street(home)
+    points = [mpan(number) for number in range(METERS)] if listed else None
+    export = supplier.orders(SPAN, meter_points=points)
+    if when == "before it is decided":
+        rotate(home, how, monkeypatch)
+
+    def task(order: Order) -> Report:
+        if order.parts[0].slice == 1 and when == "between two slices":
+            rotate(home, how, monkeypatch)
+        if order.parts[0].slice == 1 and when == "within a slice":
+            with monkeypatch.context() as patched:
+                patched.setattr("store.age.seal", sealing)
+                return work(home.store, order)
+        return work(home.store, order)
+
+    def sealing(body: bytes, to: str, seal: Any = age.seal) -> Any:
+        if not turned:
+            turned.append(True)
+            rotate(home, how, monkeypatch)
+        return seal(body, to)
+
+    turned: list[bool] = []
+    supplier.run(task)
+    whole(supplier, export)
+    told = supplier.manifest(export)["refused"]
+    assert told == {"at_the_start": {}, "in_part": {}, "later": {}, "meter_points": []}
+
+
+def test_who_is_left_out_of_a_list_is_told_after_a_rotation_too(
+    home: World, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplier = street(home)
+    points = [mpan(number) for number in range(METERS + 1)]  # one of which is not its own
+    export = supplier.orders(SPAN, meter_points=points)
+    rotate(home, "half", monkeypatch)
+
+    def task(order: Order) -> Report:
+        if order.parts[0].slice == 1 and not erased:
+            erased.append(True)
+            home.store.renaming.run(pause=lambda _: None)
+            home.store.facts.erase([mpan(number) for number in range(METERS)], "asked")
+        return work(home.store, order)
+
+    erased: list[bool] = []
+    supplier.run(task)
+    told = supplier.manifest(export)["refused"]
+    assert told["at_the_start"] == {"not_registered": 1}
+    assert told["later"] == {"erased": METERS - 3}  # one slice of three was made before
+    codes = {one["mpxn"]: one["code"] for one in told["meter_points"]}
+    assert codes.pop(points[-1].text) == "not_registered"
+    assert set(codes.values()) == {"erased"}
+    assert len(codes) == METERS - 3
 
 
 def test_an_erased_customer_is_left_out_from_there_on(home: World, small: None) -> None:
