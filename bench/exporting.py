@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import multiprocessing
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,7 @@ from store import age, envelope
 from store.executors import Pool
 from store.exporting import Exporting
 from store.facts import Supply
+from store.fleet_keys import FleetKeys
 from store.grounds import FOREVER
 from store.ordering import Wanted, order
 from store.reads import DAY_SLOTS, Mpxn, Window
@@ -42,9 +44,12 @@ if TYPE_CHECKING:
 
 NAME = "exporting"
 MOST = 100.0  # ns a half-hour on two cores: ten million a second
-SIZES = ((1_000, MONTHS), (20_000, 3), (100_000, 1))  # meters, local months: about as many reads
-FEW = ((200, 3), (400, 1))
-PAIRS = 3
+LONG = (1_000, MONTHS)  # meters, local months
+PAIRS = (((1_000, 3), (20_000, 3)), ((1_000, 1), (100_000, 1)))  # the same months, few and many
+FEW = (((100, 1), (400, 1)),)
+TURNS = 3  # of each export
+ROUNDS = 3  # of one Dask worker and two, in turn
+MOST_MEMORY = 1_024  # MiB: the runner and two workers together
 
 
 @dataclass
@@ -74,16 +79,18 @@ class Timed:
 
 def measure(plan: Plan) -> Iterator[Figure | Skipped]:
     """Yield exports by size and their peers."""
-    full = plan.sizes.meters > FEW[-1][0]
-    fleets = [
-        build(plan.folder / f"fleet-{n}", n, months) for n, months in (SIZES if full else FEW)
+    full = plan.sizes.meters > FEW[-1][-1][0]
+    pairs = [
+        tuple(build(plan.folder / f"fleet-{n}-{months}", n, months) for n, months in pair)
+        for pair in (PAIRS if full else FEW)
     ]
+    long = build(plan.folder / "fleet-long", *LONG) if full else pairs[0][0]
     with closing(Pool(width=2)) as pool:
-        yield from _exports(fleets, pool, plan.folder)
-        peak = _peak(pool)
-    yield Figure(NAME, "largest worker process", peak, "MiB", most=400,
-                 note="two of them and their runner stay under 1 GiB")  # fmt: skip
-    yield from _dask(fleets[1])
+        wait([pool.submit("warm", time.sleep, 0.5) for _ in range(2)])
+        yield from _whole(pairs[0][1], pool, plan.folder)
+        yield from _flat(pairs, long, pool)
+    yield _memory(pairs[-1][1])
+    yield from _dask(pairs[0][1])
 
 
 def build(home: Path, meters: int, months: int) -> Fleet:
@@ -145,46 +152,89 @@ def _cores(pool: Any) -> float:
     return mine
 
 
-def _peak(pool: Any) -> float:
-    """Return the MiB that the largest of the pool's processes ever held.
+def _peak(pid: int | str) -> float:
+    """Return the MiB that a process ever held.
 
     Not by getrusage: a child's maximum there begins with what its parent held.
     """
-    said = [Path(f"/proc/{pid}/status").read_text() for pid in pool._executor._processes]
-    return max(int(one.partition("VmHWM:")[2].split()[0]) for one in said) / 1024
+    said = Path(f"/proc/{pid}/status").read_text()
+    return int(said.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def _exports(fleets: list[Fleet], pool: Pool, folder: Path) -> Iterator[Figure]:
-    warm = [pool.submit("warm", time.sleep, 0.5) for _ in range(2)]
-    wait(warm)
-    # The first of two lets each worker open the store; the better one counts.
-    days = [min((timed(f, pool, "day") for _ in range(2)), key=_cost) for f in fleets]
-    middle = 1
-    hours = min((timed(fleets[middle], pool, "half-hour") for _ in range(2)), key=_wall)
-    copied = _duckdb(fleets[middle], folder)
+def _whole(fleet: Fleet, pool: Pool, folder: Path) -> Iterator[Figure]:
+    timed(fleet, pool, "day")  # lets each worker open the store
+    days, alone = [], []
+    for _ in range(TURNS):  # in turn, so that a neighbour's work falls on both
+        days.append(timed(fleet, pool, "day"))
+        alone.append(max(f.result() for f in [
+            pool.submit(f"alone {turn}", decrypting, fleet) for turn in range(2)
+        ]))  # fmt: skip
+    hours = min((timed(fleet, pool, "half-hour") for _ in range(2)), key=_wall)
+    copied = _duckdb(fleet, folder)
     each = hours.wall / hours.half_hours * 1e9
     yield Figure(
-        NAME, f"export, half-hour rows, {fleets[middle].meters:,} meters, two cores", each,
+        NAME, f"export, half-hour rows, {fleet.meters:,} meters, two cores", each,
         "ns a half-hour", most=MOST, note=f"{1e3 / each:.1f} million a second, whole",
     )  # fmt: skip
     yield Figure(
         NAME, "the same", each, "ns a half-hour", "duckdb: COPY of the plain rows to Parquet",
         copied, note="duckdb on two threads; nothing decided, opened, sealed or synced",
     )  # fmt: skip
-    cost, alone = _cost(days[middle]), decrypting(fleets[middle])
+    best = min(days, key=_cost)
     yield Figure(
-        NAME, "export, day rows, all cores together", cost * 1e9, "ns a half-hour",
-        "decrypting the same rows alone, their keys unwrapped", alone * 1e9, 2,
-        f"{days[middle].half_hours / days[middle].wall / 1e6:.1f} million half-hours a second",
+        NAME, "export, day rows, all cores together", _cost(best) * 1e9, "ns a half-hour",
+        "decrypting the same rows alone, their keys unwrapped", min(alone) * 1e9, 2,
+        f"{best.half_hours / best.wall / 1e6:.1f} million half-hours a second; the peer likewise "
+        "in two workers at once",
     )  # fmt: skip
-    for small, large in ((0, 1), (0, 2)):
-        if large < len(fleets):
-            many, few = fleets[large].meters, fleets[small].meters
-            yield Figure(
-                NAME, f"export, day rows, {many:,} meters", _cost(days[large]) * 1e9,
-                "ns a half-hour", f"{few:,} meters", _cost(days[small]) * 1e9, 1.3,
-                f"{days[large].half_hours:,} half-hours, cores' time",
-            )  # fmt: skip
+
+
+def _flat(pairs: Sequence[tuple[Fleet, ...]], long: Fleet, pool: Pool) -> Iterator[Figure]:
+    """Yield the cost of a read of many meters beside that of few, over the same months."""
+    few_of: list[tuple[Fleet, float]] = []
+    for few, many in pairs:
+        both: list[list[float]] = [[], []]
+        for fleet in (few, many):
+            timed(fleet, pool, "day")
+        for _ in range(TURNS):
+            both[0].append(median([_cost(timed(few, pool, "day")) for _ in range(TURNS)]))
+            both[1].append(_cost(timed(many, pool, "day")))
+        few_of.append((few, median(both[0])))
+        yield Figure(
+            NAME, f"export, day rows, {many.meters:,} meters", median(both[1]) * 1e9,
+            "ns a half-hour", f"{few.meters:,} meters, the same months", median(both[0]) * 1e9, 1.3,
+            f"{many.half_hours:,} half-hours, cores' time, in turn",
+        )  # fmt: skip
+    few, cost = few_of[-1]
+    timed(long, pool, "day")
+    over = median([_cost(timed(long, pool, "day")) for _ in range(TURNS)])
+    yield Figure(
+        NAME, f"export, day rows, {long.meters:,} meters, the longest window", over * 1e9,
+        "ns a half-hour", f"{few.meters:,} meters, one month", cost * 1e9,
+        note="what a meter costs once is shared by more reads",
+    )  # fmt: skip
+
+
+def _memory(fleet: Fleet) -> Figure:
+    """Return the most that a runner and its two workers held, in processes of their own."""
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawned) as fresh:
+        mine, workers = fresh.submit(_peaks, fleet).result()
+    return Figure(
+        NAME, f"runner and two workers, {fleet.meters:,} meters", mine + sum(workers), "MiB",
+        most=MOST_MEMORY,
+        note=f"half-hour and day rows; VmHWM: the runner {mine:.0f}, the workers "
+        + " and ".join(f"{one:.0f}" for one in workers),
+    )  # fmt: skip
+
+
+def _peaks(fleet: Fleet) -> tuple[float, list[float]]:
+    """Make exports; return the MiB that this process held at most, and each of its workers."""
+    with closing(Pool(width=2)) as pool:
+        for rows in ("half-hour", "day"):
+            timed(fleet, pool, rows)
+        inside: Any = pool
+        return _peak("self"), [_peak(pid) for pid in inside._executor._processes]
 
 
 def _wall(one: Timed) -> float:
@@ -201,7 +251,7 @@ def decrypting(fleet: Fleet) -> float:
         with store.database.read() as connection:
             files = list(store.catalogue.live(connection))
             index = store.catalogue.index_of(connection, files[0])
-        subjects = [run.subject for run in index][:5_000]
+        subjects = sorted(run.subject for run in index)[:5_000]
         slices = Slices(store.database, store.catalogue, store.objects)
         months = range(files[0].month, files[-1].month + 1)
         snapshot = slices.snapshot(subjects, REGISTERS, months, 1)
@@ -210,7 +260,7 @@ def decrypting(fleet: Fleet) -> float:
         for _ in range(3):
             began = time.process_time()
             with store.database.hot_read() as connection:
-                deks = store.tenancies.all_deks(connection, subjects)
+                deks = FleetKeys(store.keys).deks(connection, subjects)
             half_hours = sum(_opened(store, subjects, deks, *one) for one in fetched)
             taken.append(time.process_time() - began)
         return median(taken) / half_hours
@@ -252,24 +302,49 @@ def _duckdb(fleet: Fleet, folder: Path) -> float:
 
 
 def _dask(fleet: Fleet) -> Iterator[Figure | Skipped]:
-    name = "export by two Dask workers"
-    if (os.cpu_count() or 1) < 2 or os.getloadavg()[0] > 1:
-        yield Skipped(NAME, name, "two cores of its own are needed: others work on this machine")
+    name = "export by two Dask workers, a core each"
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield Skipped(NAME, name, "two cores are needed")
         return
     try:
         from distributed import LocalCluster  # noqa: PLC0415 - an extra
     except ImportError:
         yield Skipped(NAME, name, "Dask is not installed")
         return
-    taken: list[list[float]] = [[], []]
-    for _ in range(PAIRS):
-        for workers, held in zip((1, 2), taken, strict=True):
+    walls: list[list[float]] = [[], []]
+    paths: list[list[float]] = [[], []]
+    for _ in range(ROUNDS):
+        for at, workers in enumerate((1, 2)):
             cluster: Any = LocalCluster
             with (
                 cluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
                         host="127.0.0.1") as local,
                 closing(Pool(local.scheduler_address)) as pool,
             ):  # fmt: skip
+                wait([pool.submit("warm", time.sleep, 0.0)])
+                client: Any = pool._client
+                for core, worker in zip(cores, client.scheduler_info()["workers"], strict=False):
+                    client.run(os.sched_setaffinity, 0, {core}, workers=[worker])
                 timed(fleet, pool, "half-hour")
-                held.append(timed(fleet, pool, "half-hour").wall)
-    yield Figure(NAME, name, median(taken[1]), "s", "one", median(taken[0]), 1 / 1.6)
+                wall, path = _path(fleet, pool, client)
+            walls[at].append(wall)
+            paths[at].append(path)
+    yield Figure(
+        NAME, name, median(paths[1]), "s", "one", median(paths[0]), 1 / 1.6,
+        "seconds on a core of the runner and of the busiest worker, one after the other: what "
+        "others do on the machine does not count",
+    )  # fmt: skip
+    yield Figure(
+        NAME, "the same by the clock", median(walls[1]), "s", "one", median(walls[0]),
+        note=f"in turn; load {os.getloadavg()[0]:.1f} on {len(cores)} cores",
+    )  # fmt: skip
+
+
+def _path(fleet: Fleet, pool: Pool, client: Any) -> tuple[float, float]:
+    """Return the seconds of an export by the clock, and on the cores that it must wait for."""
+    before = client.run(time.process_time)
+    one = timed(fleet, pool, "half-hour")
+    after = client.run(time.process_time)
+    busiest = max(after[worker] - before[worker] for worker in before)
+    return one.wall, one.cores + busiest  # no process of a cluster's is counted in `cores`

@@ -171,7 +171,7 @@ class _Small:
             return work(store, one)
 
         Exporting(store, here, task).run()
-        progress, asked = store.exports.progress(made.id), self.tally.taken()
+        progress, asked = store.exports.parts.progress(made.id), self.tally.taken()
         assert progress.half_hours == self.reads
         note = f"{progress.parts} parts of {len(self.homes.mpxns):,} meters"
         yield _told(f"export, {rows} rows, ranges got", asked.gets, "requests", note)

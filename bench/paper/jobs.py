@@ -9,7 +9,7 @@ from functools import cache
 from bench.paper import sizes
 from bench.paper.inputs import Inputs
 from store.envelope import BOX_SIZE
-from store.exporting import LARGEST, SLICES, SMALLEST
+from store.export_planning import LARGEST, SLICES, SMALLEST
 from store.keys import BUCKETS
 from store.lake import GROUP_ROWS
 from store.pace import EVERY, MANY

@@ -34,7 +34,9 @@ WANTED: dict[str, Wanted] = {
     "object_bytes_a_read": Wanted("size", "objects on disk"),
     "home_bytes_a_read": Wanted("size", "objects, catalogue, keys and log"),
     "export_hours_ns": Wanted("exporting", "export, half-hour rows, 20,000 meters"),
-    "export_days_1000_ns": Wanted("exporting", "export, day rows, 20,000 meters", peer=True),
+    "export_days_1000_ns": Wanted(
+        "exporting", "export, day rows, 1,000 meters, the longest window"
+    ),
     "export_days_20000_ns": Wanted("exporting", "export, day rows, 20,000 meters"),
     "export_days_100000_ns": Wanted("exporting", "export, day rows, 100,000 meters"),
     "compaction_ns_a_byte": Wanted("exporting", "compaction, one process"),
