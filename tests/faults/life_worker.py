@@ -19,13 +19,16 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy import select as ask
 
-from store import jobs, retention_rules, tables
+from store import export_lease, export_planning, jobs, retention_rules, tables
 from store.backup import back_up
 from store.errors import MeterkeepError
+from store.export_task import work
+from store.exporting import Exporting
 from store.reads import Mpxn
 from store.restoring import Restoring
 from store.retention import Retention
 from store.wiring import Settings, Store, open_store
+from tests.store.exporting import Here
 
 LEASE = 0.2  # seconds; short, so that a dead child's job is taken up at once
 
@@ -63,7 +66,16 @@ def _unsound(store: Store, _homes: list[Mpxn]) -> None:
     time.sleep(30)  # where the kill comes
 
 
+def _exports(store: Store, _homes: list[Mpxn]) -> None:
+    """Make every export that waits or was left, in slices of three meters."""
+    export_lease.LEASE, export_planning.SMALLEST = LEASE, 3
+    runner = Exporting(store, Here(), lambda order: work(store, order))
+    while runner.run():
+        pass
+
+
 WORK = {
+    "export": _exports,
     "kek": lambda store, _: store.rotation.kek(),
     "bucket": lambda store, _: store.rotation.buckets(),
     "dek": _deks,

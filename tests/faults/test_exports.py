@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import threading
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -17,13 +18,14 @@ from store.executors import Pool
 from store.export_lease import LEASE
 from store.export_slices import Stopped
 from store.export_task import Order, Report, work
-from store.exported import part_name
+from store.exported import Export, part_name
 from store.exporting import Exporting, expire
 from store.local import FolderObjects, SystemClock
 from store.ports import Range
 from store.wiring import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
+from tests.faults.test_life_kill import Killer
 from tests.faults.test_restart import Server, server
 from tests.faults.test_restart import settings as postgres_settings
 from tests.store.exporting import Here, Supplier
@@ -113,6 +115,46 @@ def test_a_runner_that_dies_is_taken_up_where_it_was(home: World, small: None) -
     assert began
     assert sorted(made) == sorted(set(made))
     whole(supplier, export)
+
+
+def test_exports_killed_at_any_moment_are_ended_by_the_next(folder_settings: Settings) -> None:
+    """The runner is killed -9 wherever it is: deciding, planning, making, publishing, ending."""
+    drawn, killed, span = random.Random(7), 0, 0.3
+    with opened(folder_settings, SystemClock()) as world:
+        supplier = street(world)
+    with closing(Killer(folder_settings)) as killer:
+        for turn in range(6):
+            with opened(folder_settings, SystemClock()) as world:
+                supplier.world = world
+                export = supplier.orders(SPAN, rows=("half-hour", "day")[turn % 2])
+            for _ in range(2):
+                said = killer("export", drawn.uniform(0.0, span))
+                killed += said["killed"]
+                span = max(said["span"], 0.1) if said["done"] else span
+            assert killer("export")["done"]
+            with opened(folder_settings, SystemClock()) as world:
+                supplier.world = world
+                assert supplier.sees(export).state == "done"
+                held(supplier, export, turn)
+    assert killed >= 4
+
+
+def held(supplier: Supplier, export: Export, turn: int) -> None:
+    """See that a half-hour export, or one of days, holds all of it once, and nothing beside it."""
+    if turn % 2 == 0:
+        found = supplier.values(export)  # raises where one stands twice
+        assert {(mpxn, slot) for mpxn, _, slot in found} == ALL
+    else:
+        columns = [
+            [table.column(name).to_pylist() for name in ("mpxn", "day")]
+            for table in supplier.tables(export)
+        ]
+        days = [row for some in columns for row in zip(*some, strict=True)]
+        assert len(days) == len(set(days)) == METERS * 40
+    parts = supplier.world.store.exports.parts.of(export.id)
+    named = {part_name(export.id, p.number, p.attempt) for p in parts if p.rows}
+    there = {n for n in supplier.world.names() if n.startswith(f"exports/{export.id}/")}
+    assert there == named
 
 
 def test_a_runner_that_was_slow_publishes_nothing_behind_its_successors_back(
