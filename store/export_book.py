@@ -36,6 +36,8 @@ LIFE: Final = 14 * 86_400.0  # seconds that an export is kept
 GRACE: Final = 900.0  # seconds that a worker may still put what nobody waits for
 CLEARED: Final = -1.0  # the lease of an export whose parts are gone
 MOST_OPEN: Final = 8  # exports of one party that wait or run
+MOST_A_DAY: Final = 96  # that one party orders in one UTC day, whatever becomes of them
+_DAY: Final = 86_400.0  # seconds
 _UNKNOWN: Final = "no export of yours has this id"
 _e = tables.exports
 _COLUMNS: Final = (
@@ -70,8 +72,9 @@ class Book:
         """Write an order down, with its leaf; returns it once it is durable.
 
         Raises:
-            InputError: The party has MOST_OPEN exports that wait or run (``too_many_exports``), or
-                ``also`` said that something was used before (``used_before``).
+            InputError: The party has MOST_OPEN exports that wait or run, or has ordered MOST_A_DAY
+                today (``too_many_exports``); or ``also`` said that something was used before
+                (``used_before``).
         """
         identity, now = "x_" + os.urandom(12).hex(), self._clock.now()
         row = {
@@ -87,15 +90,28 @@ class Book:
             with self._database.write() as connection:
                 connection.execute(insert(tables.export_asked), list(some))
         with self._database.write() as connection:
-            here = select(func.count()).where(_e.c.party == party, _e.c.state.in_(UNFINISHED))
-            if connection.execute(here).scalar_one() >= MOST_OPEN:
-                raise InputError("wait for one of your exports to end", code="too_many_exports")
+            self._room(connection, party, now)
             if also is not None and not also(connection):
                 raise InputError("this was used before: make a new one", code="used_before")
             detail = {"export": identity, "question": question, "listed": len(rows)}
             self._log.append(connection, Entry(Kind.EXPORT, "export order", party, detail=detail))
             connection.execute(insert(_e), row)
         return self.get(identity, party)
+
+    @staticmethod
+    def _room(connection: Connection, party: str, now: float) -> None:
+        """See that a party may order one more; a fleet's half-hours count for no answer's limit."""
+        one = select(tables.parties.c.code).where(tables.parties.c.code == party)
+        connection.execute(one.with_for_update())  # two orders at once are counted in turn
+        mine = select(func.count()).where(_e.c.party == party)
+        if connection.execute(mine.where(_e.c.state.in_(UNFINISHED))).scalar_one() >= MOST_OPEN:
+            raise InputError("wait for one of your exports to end", code="too_many_exports")
+        today = mine.where(_e.c.created >= now // _DAY * _DAY)
+        if connection.execute(today).scalar_one() >= MOST_A_DAY:
+            raise InputError(
+                f"you ordered {MOST_A_DAY} exports today (UTC): order again tomorrow",
+                code="too_many_exports",
+            )
 
     def get(self, identity: str, party: str) -> Export:
         """Return an export of ``party``. Raises InputError: another's and none are alike."""

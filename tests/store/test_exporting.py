@@ -8,6 +8,7 @@ import pytest
 
 from store import age
 from store.errors import InputError
+from store.export_book import MOST_OPEN
 from store.exported import part_name
 from store.reads import DAY_SLOTS, Window
 from tests.store.exporting import Supplier
@@ -62,3 +63,23 @@ def test_a_link_leads_to_the_sealed_part_and_needs_nothing_else(world: World) ->
         body = answer.read()
     assert body == world.store.objects.get(name)
     assert age.unseal(body, supplier.identity).startswith(b"PAR1")
+
+
+def test_a_party_has_so_many_exports_at_once_and_so_many_a_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.export_book.MOST_A_DAY", MOST_OPEN + 1)
+    supplier, other = Supplier(world), Supplier(world, "another")
+    for _ in range(MOST_OPEN):
+        export = supplier.orders(window_of(DAY))
+    with pytest.raises(InputError) as full:
+        supplier.orders(window_of(DAY))
+    world.store.exports.cancel(export.id, supplier.code)
+    supplier.orders(window_of(DAY))  # there is room for one: the ninth of this day
+    supplier.run()
+    with pytest.raises(InputError) as over:
+        supplier.orders(window_of(DAY))
+    assert (full.value.code, over.value.code) == ("too_many_exports", "too_many_exports")
+    other.orders(window_of(DAY))  # what one orders takes nothing from another
+    world.clock.pass_by(86_400)
+    supplier.orders(window_of(DAY))
