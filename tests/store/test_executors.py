@@ -20,6 +20,7 @@ from store.executors import Pool
 from store.local import SystemClock
 from store.wiring import Settings
 from store.workers import export_slice
+from tests.faults.exports_worker import dying_slice
 from tests.faults.test_exports import SPAN, street, whole
 from tests.world import opened
 
@@ -111,6 +112,24 @@ def test_a_dask_cluster_makes_what_is_made_here(
         supplier.run(functools.partial(export_slice, folder_settings), pool)
         assert supplier.sees(export).state == "done"
         whole(supplier, export)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_of_a_cluster_that_is_killed_costs_its_task_alone(
+    folder_settings: Settings, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_planning, "SMALLEST", 3)
+    (tmp_path / "died-2").touch()  # of two workers one dies, as it has put its parts
+    with opened(folder_settings, SystemClock()) as world, closing(Pool(cluster)) as pool:
+        supplier = street(world)
+        export = supplier.orders(SPAN)
+        supplier.run(functools.partial(dying_slice, tmp_path, folder_settings), pool)
+        assert (tmp_path / "died-0").exists()
+        assert supplier.sees(export).state == "done"
+        whole(supplier, export)
+        parts = world.store.exports.parts.of(export.id)
+        assert {part.slice for part in parts if part.attempt > 1} <= {0}
 
 
 def test_a_scheduler_that_is_not_there_is_told() -> None:
