@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-MOST: Final = 256  # files open at once; a process may have 1,024
+MOST: Final = 512  # files open at once; a process may have 1,024
 LIFE: Final = 60.0  # seconds after which all are let go
 
 
