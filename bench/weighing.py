@@ -147,13 +147,8 @@ class _Small:
         yield _told("sweeps, objects deleted", self.tally.taken().deletes, "requests")
         with self.store.database.read() as connection:
             files = list(catalogue.live(connection))
-            looked = []
-            for _ in range(5):
-                began = time.process_time()
-                runs = sum(len(catalogue.index_of(connection, file)) for file in files)
-                looked.append(time.process_time() - began)
+            runs = sum(len(catalogue.index_of(connection, file)) for file in files)
         yield _told("a run of the index", self.scale.of("runs") / runs, "B", f"PostgreSQL: {runs}")
-        yield _told("a run, read and decoded", min(looked) / runs * 1e9, "ns", "core time")
 
     def exported(self, rows: str) -> Iterator[Figure]:
         """Yield what one export of all asks."""

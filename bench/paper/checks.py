@@ -94,7 +94,7 @@ def _times(given: Inputs) -> list[Check]:
         Check("erasing 1,000 customers, SQLite", erased_seconds(1_000, one, many),
               measured["erased_some_s"], "s", "one alone, and 100,000"),
         Check("compacting 2,000 meters in 32 deliveries", compacting, measured["compacted_s"],
-              "core s", "bytes a second of 4,000 meters in 8 deliveries"),
+              "core s", "bytes a second of 20,000 meters in 8"),
     ]  # fmt: skip
 
 

@@ -12,13 +12,14 @@ from store.envelope import BOX_SIZE
 from store.export_planning import LARGEST, SLICES, SMALLEST
 from store.keys import BUCKETS
 from store.lake import GROUP_ROWS
+from store.merging import WINDOW
 from store.pace import EVERY, MANY
 from store.reads import DAY_SLOTS
 from store.tiles import TILE_WIDTH, due
 
 SECRETS = 8  # names of `secrets`, each once
 EXPORT_DAYS = 14  # an export lives
-RUN_MEMORY = 226  # bytes of a run in memory, by sys.getsizeof of its parts
+RUN_MEMORY = 100  # bytes of a run while it is merged: as kept, in columns, in order
 HOUR = 3_600
 _FULL = TILE_WIDTH**2  # a tree some tiles high
 
@@ -59,19 +60,20 @@ def ingest_a_day(given: Inputs) -> Work:
 def compaction_gets(level_0: int, files: int, old_rows: float, new_rows: float) -> int:
     """Ranges that one pass over a register and month gets.
 
-    Each range of subjects takes its share of each level-0 object; of level 1 it takes its own
-    file, twice (merged, then found again in the output), and reads the output back.
+    Of each range of subjects, WINDOW rows at a time, it takes the share of each level-0 object; of
+    level 1 its own file, twice (merged, then found again in the output); and reads the output back.
 
     Args:
-        level_0: Objects of level 0, of no more rows to a range than a row group holds.
+        level_0: Objects of level 0, of no more rows to a window than a row group holds.
         files: Files of level 1 that come out.
         old_rows: Rows of level 1 that go in.
         new_rows: Rows of level 0 that go in.
     """
     if not old_rows + new_rows:
         return 0
-    each = groups((old_rows + new_rows) / files)
-    return files * (level_0 + 2 * groups(old_rows / files) + each)
+    rows = (old_rows + new_rows) / files
+    windows = math.ceil(rows / WINDOW)
+    return files * (level_0 * windows + 2 * groups(old_rows / files) + groups(rows))
 
 
 def compaction_pass(given: Inputs, day: float) -> Work:
@@ -82,21 +84,13 @@ def compaction_pass(given: Inputs, day: float) -> Work:
     files = sizes.level_1_a_month(meters)
     level_0 = math.ceil(sizes.level_0_a_day(given) * share)
     put = (new + old) * BOX_SIZE
-    merging = put * given.measured["compaction_ns_a_byte"] / 1e9
     return Work(
-        (merging + index_seconds(given, level_0, old)) / HOUR,
+        put * given.measured["compaction_ns_a_byte"] / 1e9 / HOUR,
         puts=files,
         gets=compaction_gets(level_0, files, old, new),
         got=(new + 2 * old) * BOX_SIZE + put,
         put=put,
     )
-
-
-def index_seconds(given: Inputs, level_0: int, old_rows: float) -> float:
-    """Core seconds in which each range of a pass reads the run index of every input whole."""
-    runs = given.fleet.meters * (bool(level_0) + bool(old_rows))
-    ranges = sizes.level_1_a_month(given.fleet.meters)
-    return ranges * runs * given.measured["run_read_ns"] / 1e9
 
 
 def compaction_memory(given: Inputs) -> float:

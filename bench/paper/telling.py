@@ -68,8 +68,9 @@ def _checks(inputs: Inputs) -> Iterator[str]:
     head = ("", "the model says", "measured", "error", "it says so from")
     yield from table(head, map(_checked, checks(inputs)), texts=1)
     yield said("""Requests are arithmetic and come out. Times are worth what a machine with two
-        shared cores can tell: add a third either way. No run had more than 100,000 meters; what
-        grows otherwise beyond that stands under [limits](#limits-found-on-paper).""")
+        shared cores can tell; what is small costs more than its share, in transactions.
+        No run had more than 100,000 meters; what grows otherwise beyond that
+        stands under [limits](#limits-found-on-paper).""")
 
 
 def _checked(one: Check) -> tuple[str, ...]:
@@ -248,17 +249,11 @@ _TOLD = 0.001
 
 def _limits(inputs: Inputs) -> Iterator[str]:
     fleet = inputs.fleet
-    level_0, files = sizes.level_0_a_day(inputs), sizes.level_1_a_month(fleet.meters)
-    index = jobs.index_seconds(inputs, level_0, fleet.meters)
-    merging = (
-        jobs.compaction_pass(inputs, (sizes.MONTH_DAYS + 1) / 2).core_hours - index / jobs.HOUR
-    )
+    files = sizes.level_1_a_month(fleet.meters)
     yield "## Limits found on paper\n"
     yield said(f"""- **One process holds the run indexes of a register and month while it is
-        compacted**: {size(jobs.compaction_memory(inputs))} at this size. Each of the {files:,}
-        ranges reads the index of every input whole, so that this work grows with the square of
-        the meters: {number(index / jobs.HOUR)} core-hours a pass, beside {number(merging)} of
-        merging. Both want the index by ranges before such a fleet is compacted.""")
+        compacted**: {size(jobs.compaction_memory(inputs))} at this size. It checks every range by
+        itself, too, while others merge.""")
     more = answers.found_ms(inputs, files) - answers.found_ms(inputs, 1)
     yield said(f"""- **The catalogue looks at {files:,} files a month for an answer**:
         {more:.1f} ms more than in a small store.""")

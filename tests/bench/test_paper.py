@@ -19,6 +19,7 @@ from bench.paper.telling import document
 from bench.paper.writing import number, size, span
 from store.keys import BUCKETS
 from store.lake import GROUP_ROWS
+from store.merging import WINDOW
 
 GIVEN = Inputs.load()
 METERS = st.integers(1, 100_000_000)
@@ -151,6 +152,10 @@ def test_a_pass_over_nothing_gets_nothing() -> None:
 
 def test_what_was_compacted_before_is_read_twice_and_the_output_once() -> None:
     assert jobs.compaction_gets(3, 2, 2 * GROUP_ROWS, 300) == 2 * (3 + 2 + 2)
+
+
+def test_a_pass_asks_each_delivery_again_for_each_window() -> None:
+    assert jobs.compaction_gets(3, 1, 0, WINDOW + 1) == 3 * 2 + jobs.groups(WINDOW + 1)
 
 
 @settings(max_examples=20)
