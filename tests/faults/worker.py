@@ -28,9 +28,10 @@ from tests.faults.deliveries import PROFILE, digest_of, parts_of, source_of
 
 STEPS = {
     "ingest": (
-        ("catalogue", "reserve"), ("writes", "_write"), ("writes", "_seal"), ("writes", "_put"),
-        ("catalogue", "hold"), ("objects", "put"), ("writes", "_refuse"), ("writes", "_publish"),
-        ("catalogue", "publish"), ("log", "append"),
+        ("catalogue", "reserve"), ("writes", "_write"), ("writes", "_put"),
+        ("catalogue", "register"), ("catalogue", "hold"), ("objects", "put"),
+        ("writes", "_refuse"), ("writes", "_publish"), ("catalogue", "publish"),
+        ("log", "append"),
     ),
     "compact": (
         ("catalogue", "reserve"), ("compaction", "_made"), ("catalogue", "announce"),
