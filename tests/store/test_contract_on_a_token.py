@@ -12,16 +12,14 @@ from typing import Final
 import pytest
 
 from store.wiring import Settings, initialise
-from tests.store import test_hsm, test_quarantine, test_rotation, test_tenancies
-from tests.store.test_hsm import Token
+from tests.store import test_quarantine, test_rotation, test_tenancies
+from tests.store.tokens import Token
 
 CONTRACT: Final = (test_rotation, test_tenancies, test_quarantine)
-FIXTURES: Final = ((test_hsm, ("softhsm", "token", "label")), (test_rotation, ("kept",)))
 
 for _module in CONTRACT:
     globals().update({n: one for n, one in vars(_module).items() if n.startswith("test_")})
-for _module, _names in FIXTURES:
-    globals().update({name: getattr(_module, name) for name in _names})
+kept = test_rotation.kept
 
 
 @pytest.fixture

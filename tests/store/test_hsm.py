@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,73 +14,11 @@ import pytest
 from store.errors import InputError, KekError
 from store.hsm import Pkcs11Kek, parse
 from store.wiring import Settings, create_kek, initialise
+from tests.store.tokens import PIN, Token
 from tests.world import DAY, FakeClock, days_of, mpan, opened, window_of
 
-MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so",
-           "/usr/local/lib/softhsm/libsofthsm2.so")  # fmt: skip
-PIN = "13572468"
 HOME = mpan(1)
 FULL = list(range(48))
-
-
-@dataclass
-class Token:
-    """A token of its own."""
-
-    module: str
-    label: str
-    pin_file: Path
-
-    def uri(self, label: str = "kek") -> str:
-        return f"pkcs11:token={self.label};object={label}?module-path={self.module}"
-
-    def destroy(self, label: str = "kek") -> None:
-        """Destroy the key as an administrator would: past the store, in another process."""
-        code = (
-            "import sys, pkcs11\n"
-            "token = pkcs11.lib(sys.argv[1]).get_token(token_label=sys.argv[2])\n"
-            "with token.open(rw=True, user_pin=sys.argv[3]) as session:\n"
-            "    for one in list(session.get_objects({pkcs11.Attribute.LABEL: sys.argv[4]})):\n"
-            "        one.destroy()\n"
-        )
-        words = [sys.executable, "-c", code, self.module, self.label, PIN, label]
-        subprocess.run(words, check=True, env=os.environ)
-
-
-@pytest.fixture(scope="module")
-def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Yield the module and the PIN's file of a SoftHSM2 with an empty folder of tokens."""
-    module = next((path for path in MODULES if Path(path).exists()), None)
-    program = shutil.which("softhsm2-util")
-    if module is None or program is None:
-        assert not os.environ.get("CI"), "in CI nothing is skipped: apt-get install softhsm2"
-        pytest.skip("softhsm2 is not installed (Debian: apt-get install softhsm2)")
-    pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
-    folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    (folder / "conf").write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
-    pin = folder / "pin"
-    pin.write_text(PIN + "\n")
-    pin.chmod(0o600)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOFTHSM2_CONF", str(folder / "conf"))
-        for label in ("meterkeep", "other"):
-            words = ["--init-token", "--free", "--label", label, "--so-pin", "1234", "--pin", PIN]
-            subprocess.run([program, *words], check=True, capture_output=True)
-        yield module, pin
-
-
-@pytest.fixture
-def token(softhsm: tuple[str, Path]) -> Token:
-    return Token(softhsm[0], "meterkeep", softhsm[1])
-
-
-@pytest.fixture
-def label(token: Token) -> str:
-    """Return the label of a fresh key in the token."""
-    name = f"kek-{secrets.token_hex(4)}"
-    Pkcs11Kek.create(token.uri(name), token.pin_file)
-    return name
 
 
 @pytest.fixture
