@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from service.identity import Guard
 from service.refusals import Refusals
-from store.allowances import DAY, REQUESTS, VOLUME, Allowances, Lease
+from store.allowances import DAY, REQUESTS, VOLUME, Allowances, Lease, longest
 from store.errors import MeterkeepError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Limits:
         if purse.tokens > 0 and now - purse.taken > KEPT:
             purse.tokens = 0
         while purse.tokens < 1:
-            if now < purse.blocked:
+            if 0 < purse.blocked - now <= longest(purse.limit):
                 self._refuse(purse, "rate_limited", _RATE, purse.blocked - now)
             paused = now - purse.taken > PAUSE and purse.tokens == 0
             lease = purse.lease or self._begin(purse, now)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DAY: Final = 86_400  # seconds
 REQUESTS, VOLUME = "requests", "volume"
+MOST_SKEW: Final = 60.0  # seconds by which the clocks of two nodes may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,18 @@ class Lease:
     wait: float
 
 
+def longest(limit: Limit) -> float:
+    """Return the seconds that a bucket may lie ahead of the clock: empty, by the fastest node's."""
+    return limit.burst / limit.rate + MOST_SKEW
+
+
 def requests(at: float, limit: Limit, now: float, want: int) -> tuple[float, Lease]:
-    """Take up to ``want`` requests of a bucket; returns its new time and what was taken."""
-    begin = max(at, now)
+    """Take up to ``want`` requests of a bucket; returns its new time and what was taken.
+
+    A time further ahead than can be is of a clock that was set back since: nobody waits until it
+    has come round again.
+    """
+    begin = now if at - now > longest(limit) else max(at, now)
     room = max(0, math.floor((now - begin) * limit.rate + limit.burst + 1e-6))
     granted = min(want, room)
     wait = 0.0 if granted else max(0.0, begin - now - (limit.burst - 1) / limit.rate)

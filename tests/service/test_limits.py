@@ -94,6 +94,16 @@ def test_who_waits_as_told_is_let_in_again(home: World) -> None:
     assert asyncio.run(later()) == 3
 
 
+def test_who_was_told_to_wait_by_a_clock_that_was_set_back_since_need_not(home: World) -> None:
+    async def later() -> int:
+        limits = limits_of(home)
+        assert await let_in(limits, "p_a", 12) < 12
+        home.clock.pass_by(-3_600.0)
+        return await let_in(limits, "p_a", 3)
+
+    assert asyncio.run(later()) == 3
+
+
 def test_a_client_may_be_allowed_more_than_others(home: World) -> None:
     assert asyncio.run(admitted(home, "p_more", 41)) in {40, 41}
 
