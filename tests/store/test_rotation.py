@@ -513,7 +513,9 @@ def test_a_register_with_two_runs_of_a_hundred_is_resealed_bucket_by_bucket(home
     subjects = home.store.resealing.of_bucket(bucket)
     assert subject_of(home, many[0]) in subjects
     home.store.rotation.buckets([bucket])
-    assert home.store.resealing.run(subjects).rows == 2 * len(subjects)
+    twice = {subject_of(home, one) for one in many[:30]}  # chance puts others into the bucket too
+    rows = len(subjects) + len(twice.intersection(subjects))
+    assert home.store.resealing.run(subjects).rows == rows
     assert home.reads(many[0], WINDOW) == [1, *FULL[1:]]
     with home.store.database.read() as connection:
         assert connection.execute(select(func.max(tables.deks.c.number))).scalar_one() == 2
