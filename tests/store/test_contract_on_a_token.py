@@ -11,9 +11,9 @@ from typing import Final
 
 import pytest
 
-from store.wiring import Settings, initialise
+from store.wiring import Settings
 from tests.store import test_quarantine, test_rotation, test_tenancies
-from tests.store.tokens import Token
+from tests.store.tokens import Token, made_under
 
 CONTRACT: Final = (test_rotation, test_tenancies, test_quarantine)
 
@@ -25,14 +25,7 @@ kept = test_rotation.kept
 @pytest.fixture
 def folder_settings(tmp_path: Path, token: Token, label: str) -> Settings:
     """Return a made store: a folder, SQLite, a key in a token."""
-    environment = {
-        "METERKEEP_HOME": str(tmp_path / "store"),
-        "METERKEEP_KEK": token.uri(label),
-        "METERKEEP_PKCS11_PIN_FILE": str(token.pin_file),
-    }
-    made = Settings.from_environment(environment)
-    initialise(made)
-    return made
+    return made_under(token, label, tmp_path / "store")
 
 
 @pytest.fixture

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from store import executors
 from store.errors import StoreError
 from store.executors import Pool
+from tests.store.clusters import cluster_at
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 ROOT = Path(__file__).parents[2]
@@ -86,29 +83,8 @@ def cluster(ours: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Yield the address of a scheduler with a worker, on loopback, over TLS."""
     pytest.importorskip("distributed", reason="Dask is not installed")
     folder = tmp_path_factory.mktemp("cluster")
-    where = folder / "scheduler.json"
-    said = ["--scheduler-file", str(where), "--host", "tls://127.0.0.1", "--no-dashboard"]
-    begun = (
-        ["distributed.cli.dask_scheduler", "--port", "0", "--no-show", *said],
-        ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny",
-         "--local-directory", str(folder), *said],
-    )  # fmt: skip
-    processes = [
-        subprocess.Popen([sys.executable, "-m", *words], cwd=folder,
-                         env=os.environ | ours.settings() | {"PYTHONPATH": str(ROOT)},
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for words in begun
-    ]  # fmt: skip
-    try:
-        for _ in range(300):
-            if where.exists() and where.stat().st_size:
-                break
-            time.sleep(0.1)
-        yield str(json.loads(where.read_text())["address"])
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    with cluster_at("tls://127.0.0.1", 1, folder, ours.settings()) as address:
+        yield address
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from store.wiring import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
 from tests.faults.test_exports import SPAN, street, whole
+from tests.store.clusters import cluster_at
 from tests.world import opened
 
 ROOT = Path(__file__).parents[2]
@@ -73,31 +73,8 @@ def _lives(pid: int) -> bool:
 def cluster(tmp_path: Path) -> Iterator[str]:
     """Yield the address of a scheduler with two workers, in processes of their own."""
     pytest.importorskip("distributed", reason="Dask is not installed")
-    where = tmp_path / "scheduler.json"
-    said = ["--scheduler-file", str(where)]
-    begun = [
-        ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
-         "--no-dashboard", "--no-show", *said],
-        *[["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard",
-           "--host", "127.0.0.1", "--local-directory", str(tmp_path / str(n)), *said]
-          for n in range(2)],
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    processes = [
-        subprocess.Popen([sys.executable, "-m", *words], env=environment, cwd=tmp_path,
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for words in begun
-    ]  # fmt: skip
-    try:
-        for _ in range(300):
-            if where.exists() and where.stat().st_size:
-                break
-            time.sleep(0.1)
-        yield str(json.loads(where.read_text())["address"])
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+    with cluster_at("127.0.0.1", 2, tmp_path) as address:
+        yield address
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ import pytest
 
 from store.errors import InputError, KekError
 from store.hsm import Pkcs11Kek, parse
-from store.wiring import Settings, create_kek, initialise
-from tests.store.tokens import PIN, Token
+from store.wiring import Settings, create_kek
+from tests.store.tokens import PIN, Token, made_under
 from tests.world import DAY, FakeClock, days_of, mpan, opened, window_of
 
 HOME = mpan(1)
@@ -23,14 +23,7 @@ FULL = list(range(48))
 
 @pytest.fixture
 def settings(tmp_path: Path, token: Token, label: str) -> Settings:
-    environment = {
-        "METERKEEP_HOME": str(tmp_path / "store"),
-        "METERKEEP_KEK": token.uri(label),
-        "METERKEEP_PKCS11_PIN_FILE": str(token.pin_file),
-    }
-    made = Settings.from_environment(environment)
-    initialise(made)
-    return made
+    return made_under(token, label, tmp_path / "store")
 
 
 def test_what_a_token_wrapped_it_unwraps_in_its_place_alone(token: Token, label: str) -> None:

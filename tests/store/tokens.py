@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.wiring import Settings, initialise
+
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so",
            "/usr/local/lib/softhsm/libsofthsm2.so")  # fmt: skip
 PIN = "13572468"
@@ -35,3 +37,15 @@ class Token:
         )
         words = [sys.executable, "-c", code, self.module, self.label, PIN, label]
         subprocess.run(words, check=True, env=os.environ)
+
+
+def made_under(token: Token, label: str, home: Path) -> Settings:
+    """Return the settings of a store that is made: a folder, SQLite, its key in a token."""
+    environment = {
+        "METERKEEP_HOME": str(home),
+        "METERKEEP_KEK": token.uri(label),
+        "METERKEEP_PKCS11_PIN_FILE": str(token.pin_file),
+    }
+    made = Settings.from_environment(environment)
+    initialise(made)
+    return made
