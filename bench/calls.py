@@ -203,7 +203,7 @@ def _count(world: World) -> tuple[Counts, list[Counts], list[Counts]]:
         _listing(counts),
     ):
         app = create_app(store)
-        issuer = Issuer.from_seed(world.settings.public_url, store.keys.secret(SECRET))
+        issuer = Issuer.from_seed(world.settings.public_url, store.keys.secrets.of(SECRET))
         key, now = OKPKey.generate_key("Ed25519"), store.clock.now
         token = issuer.issue(world.client["client_id"], now(), {"jkt": key.thumbprint()})
 

@@ -64,7 +64,7 @@ async def _one(world: World) -> dict[str, float]:
     """Return medians in ms of each part."""
     times: dict[str, list[float]] = {name: [] for name in (*_PARTS, "leaf", "leaf and row")}
     with open_store(world.settings) as store:
-        issuer = Issuer.from_seed(world.settings.public_url, store.keys.secret(SECRET))
+        issuer = Issuer.from_seed(world.settings.public_url, store.keys.secrets.of(SECRET))
         key, code = OKPKey.generate_key("Ed25519"), world.client["client_id"]
         token = issuer.issue(code, store.clock.now(), {"jkt": key.thumbprint()})
         signing, url = Signing(store), world.settings.public_url + _URL

@@ -163,7 +163,7 @@ class Consents:
             raise InputError("`meter_point` or `mpxn` is needed", code="missing_parameter")
         if mpxn is not None:
             return Mpxn.parse(str(mpxn))
-        return self._store.keys.unhandle(str(handle), speaker.party)
+        return self._store.keys.handles.open(str(handle), speaker.party)
 
 
 def _terms(said: dict[str, Any]) -> Terms:

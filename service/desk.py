@@ -158,7 +158,7 @@ class Desk:
 
     def _grounds(self, principal: Principal, handle: str, asked: Asked) -> tuple[Question, Grounds]:
         code = self._code(principal)
-        mpxn = self._store.keys.unhandle(handle, code)
+        mpxn = self._store.keys.handles.open(handle, code)
         with self._store.database.hot_read() as connection:
             revoked = principal.revoked.noted(connection)
             party = _standing(revoked, self._store.facts.party(connection, code))

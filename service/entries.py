@@ -81,7 +81,7 @@ class LogEntries:
         """Return the search with its meter point as customers, and its party by code."""
         wanted, facts = asked.wanted, self._store.facts
         if asked.meter_point is not None:
-            mpxn = self._store.keys.unhandle(asked.meter_point, party.code)
+            mpxn = self._store.keys.handles.open(asked.meter_point, party.code)
             wanted = replace(wanted, subjects=facts.customers(mpxn, every=asked.every))
         if asked.party not in {None, OPERATOR} and not is_code(asked.party or ""):
             wanted = replace(wanted, party=facts.party_named(asked.party or ""))

@@ -119,7 +119,7 @@ class Exports:
 
     async def export_keys(self, _request: Request) -> Response:
         """Publish the key that signs manifests (RFC 7517)."""
-        seed = await _aside(lambda: self._store.keys.secret(manifests.SECRET))
+        seed = await _aside(lambda: self._store.keys.secrets.of(manifests.SECRET))
         return Response(orjson.dumps(manifests.public(seed)), media_type=JSON)
 
     # ---- steps -------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Exports:
 
     def _signed(self, export: Export) -> bytes:
         body = canonical(manifest(self._store, export))
-        return manifests.sign(body, self._store.keys.secret(manifests.SECRET))
+        return manifests.sign(body, self._store.keys.secrets.of(manifests.SECRET))
 
     async def _party(self, request: Request) -> tuple[Principal, Party]:
         now = self._store.clock.now()

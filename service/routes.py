@@ -73,7 +73,7 @@ class Reads:
         if not self._may_look_up(party):
             raise await self._desk.refusal("lookup", party, principal)
         await self._desk.spend(principal)
-        return _answer({"meter_point": self._store.keys.handle(mpxn, party.code)})
+        return _answer({"meter_point": self._store.keys.handles.of(mpxn, party.code)})
 
     async def reads(self, request: Request) -> Response:
         """Answer reads in the shape that the caller accepts."""

@@ -33,8 +33,8 @@ class Signing:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._made: list[tuple[int, float]] = []
-        store.keys.secret(SECRET)
-        self._take(store.keys.generations(SECRET))
+        store.keys.secrets.of(SECRET)
+        self._take(store.keys.secrets.generations(SECRET))
         self._looked = store.clock.monotonic()
 
     @property
@@ -66,13 +66,13 @@ class Signing:
 
     async def _renew(self) -> None:
         database = self._store.database
-        made = await database.aside(self._store.keys.generations, SECRET)
+        made = await database.aside(self._store.keys.secrets.generations, SECRET)
         if made != self._made:
             await database.threaded(self._take, made)  # the KEK is asked for a new one
         self._looked = self._store.clock.monotonic()
 
     def _take(self, made: list[tuple[int, float]]) -> None:
-        newest, *before = [self._store.keys.secret(SECRET, n) for n, _ in reversed(made)]
+        newest, *before = [self._store.keys.secrets.of(SECRET, n) for n, _ in reversed(made)]
         # A key counts until the last token died that was signed before the next was made.
         ends = [at + LIFE + GRACE for _, at in reversed(made)]
         now = self._store.clock.now()

@@ -40,7 +40,7 @@ class Decided(NamedTuple):
     """What is decided of one meter point.
 
     Attributes:
-        tag: Which: the HMAC that tenancies and registrations name it by; see `Keys.tag`.
+        tag: Which: the HMAC that tenancies and registrations name it by; see `Tags.of`.
         allowed: What may be read, by time; empty where nothing.
         withheld: The rest of the window, each piece with its code; ``tampered`` where a fact of the
             meter point is not what the log states, an alarm.

@@ -24,8 +24,8 @@ from store.reads import DAY_SLOTS, MISSING, State, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from store.deks import Dek
     from store.envelope import Cipher
-    from store.keys import Dek
     from store.overlay import Moment
 
 _SLOTS = np.arange(DAY_SLOTS)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select
 
 from store import sealed_names, tables
+from store.bucket_keys import bucket_of
 from store.database import insert_absent, portions
+from store.deks import Dek
 from store.errors import CommitConflictError
 from store.grounds import Tenancy
-from store.keys import Dek, Keys, bucket_of
+from store.keys import Keys
 from store.log import Entry, Kind, Log
 from store.marks import TOGETHER, Marks
 from store.reads import Mpxn
@@ -60,7 +62,7 @@ class Homes:
         with self._database.read() as connection:
             moves: int = connection.execute(select(tables.head.c.moves)).scalar_one()
             for some in portions(mpxns, _ASKED):
-                tags = {self._keys.tag(mpxn, connection): mpxn for mpxn in some}
+                tags = {self._keys.tags.of(mpxn, connection): mpxn for mpxn in some}
                 found |= {mpxn: [] for mpxn in some}
                 query = (
                     select(t.c.tag, t.c.start, t.c.subject, t.c.entry)
@@ -86,9 +88,9 @@ class Homes:
         drawn, keys = self._drawn(mpxns)
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
-            self._keys.hold(connection, keys)
+            self._keys.buckets.hold(connection, keys)
             rows = [
-                {"tag": self._keys.tag(mpxn, connection), "start": 0, "subject": subject,
+                {"tag": self._keys.tags.of(mpxn, connection), "start": 0, "subject": subject,
                  "mpxn": sealed_names.seal(subject, dek, mpxn), "moved": 0}
                 for mpxn, (subject, dek) in drawn.items()
             ]  # fmt: skip
@@ -110,11 +112,11 @@ class Homes:
     ) -> tuple[dict[Mpxn, tuple[bytes, Dek]], list[dict[str, Any]]]:
         """Return a new subject and key for each, and the rows of these keys."""
         subjects = {mpxn: os.urandom(16) for mpxn in mpxns}
-        self._keys.ensure_buckets({bucket_of(subject) for subject in subjects.values()})
+        self._keys.buckets.ensure({bucket_of(subject) for subject in subjects.values()})
         drawn, keys = {}, []
         with self._database.read() as connection:  # the KEK is asked here: no writer waits for it
             for mpxn, subject in subjects.items():
-                dek, row = self._keys.new_dek(connection, subject)
+                dek, row = self._keys.deks.new(connection, subject)
                 keys.append(row)
                 drawn[mpxn] = subject, dek
         return drawn, keys

@@ -19,6 +19,7 @@ from store import tables
 from store.checking import Finding, Step
 from store.errors import ErasedError, MeterkeepError, TamperedError
 from store.fact_kinds import EVERY, FactKind
+from store.key_inventory import unwrapping
 from store.marks import PROOF, proven
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class CheckingKeys:
         yield from self._rejected(step)
 
     def _wrapped(self) -> Iterator[Finding]:
-        for what, place, opens in self._keys.unwrapping():
+        for what, place, opens in unwrapping(self._database, self._keys):
             try:
                 opens()
             except MeterkeepError as error:
@@ -73,7 +74,8 @@ class CheckingKeys:
             if row.mpxn is not None or row.erased is None:
                 raise TamperedError("mpxn", "it is erased, and not all of it is gone")
             return
-        if self._keys.tag(self._tenancies.opened(connection, row.subject), connection) != row.tag:
+        mpxn = self._tenancies.opened(connection, row.subject)
+        if self._keys.tags.of(mpxn, connection) != row.tag:
             raise TamperedError("mpxn", "its key stands beside another meter point")
 
     def _strays(self) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ class Drafts:
         who = tables.parties.c.code
         if connection.execute(select(who).where(who == party)).scalar() is None:
             raise InputError("no party has this code", code="unknown_party")
-        tag, end = self._keys.tag(mpxn, connection), terms.window.end
+        tag, end = self._keys.tags.of(mpxn, connection), terms.window.end
         begun = self._clock.now() / HALF_HOUR
         known = [t.window.start for t in self._tenancies.of(connection, tag)]
         return {

@@ -90,7 +90,7 @@ class Erasing:
         for some in portions(dict.fromkeys(mpxns), TOGETHER):
             with self._database.write() as connection:
                 self._keys.tags.settle(connection)
-                tags = {self._keys.tag(mpxn, connection): mpxn for mpxn in some}
+                tags = {self._keys.tags.of(mpxn, connection): mpxn for mpxn in some}
                 done = self._occupants.erase(connection, [*tags], self._clock.now(), basis, on)
                 for entry, count in zip(done.entries, done.counts, strict=True):
                     remember(connection, entry, count, self._clock.now())

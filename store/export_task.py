@@ -36,7 +36,7 @@ from store.reads import (
 from store.slices import Slices, Snapshot
 
 if TYPE_CHECKING:
-    from store.keys import Dek
+    from store.deks import Dek
     from store.wiring import Store
 
 

@@ -111,7 +111,7 @@ class Facts:
         self._ready()
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
-            facts = [self._tenancies.mark(self._keys.tag(mpxn, connection), start, subject)]
+            facts = [self._tenancies.mark(self._keys.tags.of(mpxn, connection), start, subject)]
             leaf = self._state(connection, "tenancy add", "", {"start": start, "facts": facts})
             self.occupants.move_in(connection, mpxn, start, subject, leaf)
             self._keep(leaf, {"tag": self._keys.tags.first(mpxn).hex(), "start": start})
@@ -155,7 +155,7 @@ class Facts:
         with self._database.write() as connection:
             self._keys.tags.settle(connection)
             row: dict[str, Any] = {
-                "tag": self._keys.tag(mpxn, connection), "party": party,
+                "tag": self._keys.tags.of(mpxn, connection), "party": party,
                 "granularity": granularity, "choice": choice, "at": float(self._clock.now()),
             }  # fmt: skip
             facts = [self._marks.of("choice", row.values())]
@@ -188,7 +188,7 @@ class Facts:
 
     def tenancies_of(self, connection: Connection, mpxn: Mpxn) -> tuple[Tenancy, ...]:
         """Return the tenancies of a meter point, for an operator."""
-        return self._tenancies.of(connection, self._keys.tag(mpxn, connection))
+        return self._tenancies.of(connection, self._keys.tags.of(mpxn, connection))
 
     def customers(self, mpxn: Mpxn, *, every: bool = False) -> tuple[bytes, ...]:
         """Return the subject of who lives there now, or of each customer who is not erased."""
@@ -229,7 +229,7 @@ class Facts:
             TamperedError: A fact was written or changed by hand. Leaving it out would not do: it
                 may be an opt-out, or the move-in that ends a window.
         """
-        tag = self._keys.tag(mpxn, connection)
+        tag = self._keys.tags.of(mpxn, connection)
         return Grounds(
             self._tenancies.believed(connection, tag),
             self.registrations.of(connection, tag, party),

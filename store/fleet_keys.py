@@ -12,8 +12,9 @@ from sqlalchemy import LargeBinary, bindparam, select
 
 from store import sealed_names, tables
 from store.database import Prepared, portions
+from store.deks import Dek
 from store.errors import TamperedError
-from store.keys import Dek, Keys
+from store.keys import Keys
 from store.tags import generation_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class FleetKeys:
         """
         opened: dict[bytes, dict[int, Dek]] = {}
         for subject, *row in _each(_DEKS, connection, subjects):
-            dek = self._keys.open_dek(connection, subject, *row)
+            dek = self._keys.deks.open(connection, subject, *row)
             opened.setdefault(subject, {})[dek.number] = dek
         return opened
 

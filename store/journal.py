@@ -41,7 +41,7 @@ class Journal:
 
     def ready(self) -> None:
         """Take up the journal's key, before a transaction that needs it."""
-        self._keys.secret(SECRET)
+        self._keys.secrets.of(SECRET)
 
     def keep(self, entry: bytes, told: Mapping[str, Any]) -> None:
         """Keep what ``entry`` did, durably, before the transaction that does it is committed.
@@ -56,7 +56,7 @@ class Journal:
         self._objects.keep({_name(entry): self._sealed(entry, one) for entry, one in told.items()})
 
     def _sealed(self, entry: bytes, told: Mapping[str, Any]) -> bytes:
-        key = cipher(self._keys.secret(SECRET))
+        key = cipher(self._keys.secrets.of(SECRET))
         return envelope.wrap(key, canonical(told), self._context(entry))
 
     def find(self, entry: bytes) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ class Journal:
         body = self._objects.find(_name(entry))
         if body is None:
             return None
-        key = cipher(self._keys.secret(SECRET))
+        key = cipher(self._keys.secrets.of(SECRET))
         found: dict[str, Any] = orjson.loads(
             envelope.unwrap(key, body, self._context(entry), "journal")
         )

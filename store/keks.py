@@ -73,6 +73,10 @@ class Keks:
         alone = self._keepers[0].kek if len(self._keepers) == 1 else self._keeper(epoch)
         return envelope.unbind(alone.unwrap(wrapped, context), context)
 
+    def rewrap(self, wrapped: bytes, old: int, new: int, context: bytes) -> bytes:
+        """Return what epoch ``old`` wrapped, wrapped under ``new``."""
+        return self.wrap(new, self.unwrap(old, wrapped, context), context)
+
     def wrap_first(self, secret: bytes, context: bytes) -> bytes:
         """Return ``secret`` wrapped by the KEK that made the store: it has no table of KEKs yet."""
         return self._keepers[0].kek.wrap(envelope.bind(secret, context), context)

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from store import log_keys, retention_rules
+from store import key_inventory, log_keys, retention_rules
 from store.asked import meter_points, moment, say
 from store.errors import InputError
-from store.keys import Held
 from store.log import Entry, Kind
 from store.wiring import Settings, Store, create_kek, open_store
 
@@ -34,7 +33,8 @@ def register(app: typer.Typer) -> None:
 def keys_list(as_json: AsJson = False) -> None:
     """Show which keys there are, their generations and ages, and which are due; opens none."""
     with open_store(Settings.from_environment()) as store:
-        held, epochs, now = store.keys.register(), store.keks.epochs(), store.clock.now()
+        held, epochs = key_inventory.held(store.database), store.keks.epochs()
+        now = store.clock.now()
         due = retention_rules.load(store.settings.policies).keys
     rows = [_row(one, now, due) for one in held]
     rows += [
@@ -46,7 +46,7 @@ def keys_list(as_json: AsJson = False) -> None:
     say("\n".join(_line(row) for row in rows), rows, as_json=as_json)
 
 
-def _row(one: Held, now: float, due: Mapping[str, int]) -> dict[str, Any]:
+def _row(one: key_inventory.Held, now: float, due: Mapping[str, int]) -> dict[str, Any]:
     days = int((now - one.made) / _DAY) if one.made else None
     most = due.get(one.name if one.kind == "secret" else one.kind)
     return {
@@ -129,10 +129,10 @@ def _lookup(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) 
 
 
 def _signing(name: str, store: Store) -> dict[str, int]:
-    store.keys.secret(name)
+    store.keys.secrets.of(name)
     # Its leaf first: a rotation that nobody can read of never happened.
     store.log.write(Entry(Kind.OPERATE, "keys rotate", detail={"name": name}))
-    return {"generation": store.keys.rotate(name)}
+    return {"generation": store.keys.secrets.rotate(name)}
 
 
 _ROTATE: dict[str, Callable[..., dict[str, int]]] = {

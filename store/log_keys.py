@@ -11,6 +11,7 @@ the log as an entry, so that the older key signs the newer one over: see `verdic
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from store.notes import Signer, split_note
@@ -43,7 +44,7 @@ class LogKeys:
     def of(cls, keys: Keys, clock: Clock) -> LogKeys:
         """Return those of a key register."""
         return cls(
-            lambda: keys.generations(SECRET), lambda number: keys.secret(SECRET, number), clock
+            partial(keys.secrets.generations, SECRET), partial(keys.secrets.of, SECRET), clock
         )
 
     def newest(self, origin: str) -> Signer:

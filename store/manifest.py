@@ -22,7 +22,7 @@ def manifest(store: Store, export: Export) -> dict[str, Any]:
     """
     asked, parts = export.question, store.exports.parts.of(export.id)
     left_out = [
-        {"mpxn": store.keys.unhandle(handle, export.party).text, "code": code}
+        {"mpxn": store.keys.handles.open(handle, export.party).text, "code": code}
         for handle, code in store.exports.meters.left_out(export.id)
     ]
     return {

@@ -44,7 +44,7 @@ class Marks:
     def of(self, kind: str, values: Iterable[Any]) -> str:
         """Return the mark of a fact, hex: what kind it is and its columns, in their order."""
         text = orjson.dumps([kind, *values], default=_hex)
-        return hmac.digest(self._keys.secret(SECRET), text, "sha256")[:SIZE].hex()
+        return hmac.digest(self._keys.secrets.of(SECRET), text, "sha256")[:SIZE].hex()
 
     def maker(self) -> Callable[..., bytes]:
         """Return what makes marks in a row, of a million facts: as bytes, not hex.
@@ -52,7 +52,7 @@ class Marks:
         It takes what kind of fact it is and its columns, as `of` does; bytes may be given as hex.
         HMAC (RFC 2104) over copies of the two hashes that its key begins: half the time of `of`.
         """
-        key = self._keys.secret(SECRET).ljust(64, b"\0")  # a block of SHA-256
+        key = self._keys.secrets.of(SECRET).ljust(64, b"\0")  # a block of SHA-256
         within, around = (hashlib.sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
 
         def mark(*fact: Any, inner: Any = within.copy, outer: Any = around.copy) -> bytes:

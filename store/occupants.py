@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, null, select, update
 
 from store import sealed_names, tables
+from store.bucket_keys import bucket_of
 from store.database import Prepared, portions
+from store.deks import Dek
 from store.errors import InputError
-from store.keys import Dek, Keys, bucket_of
+from store.keys import Keys
 from store.log import Entry, Kind, Log
 from store.log_index import LogIndex
 from store.marks import PROOF, TOGETHER, Marks, proven
@@ -58,7 +60,7 @@ class Occupants:
     def draw(self) -> bytes:
         """Return a fresh subject, random, whose bucket has its key."""
         subject = os.urandom(16)
-        self._keys.ensure_buckets({bucket_of(subject)})
+        self._keys.buckets.ensure({bucket_of(subject)})
         return subject
 
     def move_in(
@@ -71,7 +73,7 @@ class Occupants:
         Raises:
             InputError: A tenancy begins there already, or a later one is known.
         """
-        tag = self._keys.tag(mpxn, connection)
+        tag = self._keys.tags.of(mpxn, connection)
         known = self._tenancies.of(connection, tag)
         if known and known[-1].window.start >= start:
             raise InputError("a tenancy begins there, or later, already", code="tenancy_exists")
@@ -129,8 +131,8 @@ class Occupants:
 
     def _key(self, connection: Connection, subject: bytes, number: int) -> Dek:
         """Give a customer a key."""
-        dek, row = self._keys.new_dek(connection, subject, number)
-        self._keys.hold(connection, [row])
+        dek, row = self._keys.deks.new(connection, subject, number)
+        self._keys.buckets.hold(connection, [row])
         connection.execute(insert(tables.deks), row)
         return dek
 

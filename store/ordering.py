@@ -71,7 +71,7 @@ def order(
             code="no_export_key",
         )
     asked = [
-        Asked(store.keys.tag(mpxn), store.keys.handle(mpxn, party.code))
+        Asked(store.keys.tags.of(mpxn), store.keys.handles.of(mpxn, party.code))
         for mpxn in dict.fromkeys(wanted.meter_points or ())
     ]
     return store.exports.open(party.code, question, recipient, asked, also)

@@ -18,7 +18,7 @@ from store.reads import DAY_SLOTS, MISSING, Register, Series, State, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.keys import Dek
+    from store.deks import Dek
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Quarantine:
         self._log.write(Entry(Kind.OPERATE, "rejected show", detail={"group": identity}))
         group = _group(found)
         if row.subject is None:
-            key = cipher(self._keys.secret("quarantine", row.key))
+            key = cipher(self._keys.secrets.of("quarantine", row.key))
         elif row.subject in deks:
             key = deks[row.subject].key
         else:
@@ -162,7 +162,7 @@ class Quarantine:
         """
         with self._database.read() as connection:
             held = self._tenancies.all_deks(connection, [row.subject] if row.subject else [])
-        key = cipher(self._keys.secret("quarantine", row.key)) if row.subject is None else None
+        key = cipher(self._keys.secrets.of("quarantine", row.key)) if row.subject is None else None
         if key is None:
             deks = held.get(row.subject)
             if deks is None:
@@ -205,7 +205,7 @@ class Quarantine:
 
     def _key(self, subject: bytes | None, census: Census) -> tuple[Cipher, int]:
         if subject is None:
-            return cipher(self._keys.secret("quarantine", GENERATION)), GENERATION
+            return cipher(self._keys.secrets.of("quarantine", GENERATION)), GENERATION
         dek = census.deks[subject]
         return dek.key, dek.number
 

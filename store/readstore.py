@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from store import envelope, lake, outcomes
+from store.bucket_keys import ColdKeyError
 from store.catalogue import Catalogue
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
-from store.keys import ColdKeyError
 from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
 from store.ports import Range
@@ -32,8 +32,8 @@ from store.runs import FoundRun
 
 if TYPE_CHECKING:
     from store.database import Database, Session
+    from store.deks import Dek
     from store.grants import Grant, Part
-    from store.keys import Dek
     from store.ports import Objects
     from store.tenancies import Tenancies
 

@@ -129,7 +129,7 @@ class Registrations:
             with self._database.write() as connection:
                 head = tables.head.c  # two statements about one meter point come one after another
                 connection.execute(select(head.one).with_for_update())
-                tagged = [(self._keys.tag(one.mpxn, connection), one) for one in some]
+                tagged = [(self._keys.tags.of(one.mpxn, connection), one) for one in some]
                 rows = self._laid(connection, tagged, beside, bad)
                 mpxns = {tag: one.mpxn for tag, one in tagged}
                 self._state(connection, rows, lambda tag: self._keys.tags.first(mpxns[tag]))  # noqa: B023
@@ -167,7 +167,7 @@ class Registrations:
     def listing(self, mpxn: Mpxn) -> list[Listed]:
         """Return every registration at a meter point, by time, for an operator."""
         with self._database.read() as connection:
-            tag = self._keys.tag(mpxn, connection)
+            tag = self._keys.tags.of(mpxn, connection)
             rows = _ALL_OF.rows(connection, tag=tag)
         found = []
         for row in rows:

@@ -26,7 +26,8 @@ from store.errors import InputError
 from store.fact_kinds import TAGGED, FactKind
 from store.log import Entry, Kind, Log
 from store.marks import PROOF, TOGETHER, Marks, proven
-from store.tags import MOST_GENERATIONS, NAMED, SECRET, generation_of, renamed
+from store.secrets import MOST_GENERATIONS
+from store.tags import NAMED, SECRET, generation_of, renamed
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -103,7 +104,7 @@ class Renaming:
         if known.generation >= MOST_GENERATIONS:
             raise InputError("this secret cannot be rotated", code="not_rotatable")
         following = known.generation + 1
-        self._keys.secret(SECRET, following)
+        self._keys.secrets.of(SECRET, following)
         head = tables.head
         with self._database.write() as connection:
             job.beat(connection)
@@ -183,7 +184,7 @@ class Renaming:
 
     def _renamed(self, tag: bytes, following: int) -> bytes:
         while generation_of(tag) < following:
-            tag = renamed(tag, self._keys.secret(SECRET, generation_of(tag) + 1))
+            tag = renamed(tag, self._keys.secrets.of(SECRET, generation_of(tag) + 1))
         return tag
 
     def _say(self, connection: Connection, detail: dict[str, Any]) -> None:

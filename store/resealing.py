@@ -23,10 +23,11 @@ import numpy as np
 from sqlalchemy import delete, func, select
 
 from store import envelope, jobs, lake, tables
+from store.bucket_keys import span
 from store.database import portions
+from store.deks import Dek
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import CommitConflictError, MeterkeepError, ObjectError, TamperedError
-from store.keys import Dek, within
 from store.log import Entry, Kind, Log
 from store.reads import Register
 
@@ -92,9 +93,9 @@ class Resealing:
 
     def of_bucket(self, bucket: int) -> list[bytes]:
         """Return every customer whose DEK a bucket's key wraps."""
-        d = tables.deks.c
+        d, (low, high) = tables.deks.c, span(bucket)
         with self._database.read() as connection:
-            query = select(d.subject).distinct().where(*within(d.subject, bucket))
+            query = select(d.subject).distinct().where(d.subject >= low, d.subject < high)
             return [bytes(subject) for subject in connection.execute(query).scalars()]
 
     # ---- keys --------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class Restoring:
             found.restate[kept.action] += kept.action == "tenancy add" and not done
         found.restate, found.done = +found.restate, +found.done
         if forgotten:
-            self._keys.renew(_TOKENS)
+            self._keys.secrets.renew(_TOKENS)
             take_in(self._store, forgotten, _said(found))
         return found
 

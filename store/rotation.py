@@ -4,8 +4,8 @@
     bucket   a new bucket key is made; every DEK of the bucket is wrapped anew; the old key goes
 
 Each portion is one short transaction. A job that died is taken up by running it again; two at once
-are a conflict (`jobs`). Whoever writes meanwhile holds what it wraps by (`Keks.hold`, `Keys.hold`),
-so nothing is left behind under a key that goes.
+are a conflict (`jobs`). Whoever writes meanwhile holds what it wraps by (`Keks.hold`,
+`BucketKeys.hold`), so nothing is left behind under a key that goes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import LargeBinary, bindparam, delete, func, select, update
 
 from store import jobs, tables
+from store.bucket_keys import BUCKETS, span
 from store.database import MOST_ROWS, Prepared, portions
 from store.errors import InputError
-from store.keys import BUCKETS
+from store.key_inventory import WRAPPED, contexts
 from store.log import Entry, Kind, Log
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ class Rotation:
                 epoch = self._keks.begin(connection)
                 if epoch != before:
                     self._say(connection, "kek", {"epoch": epoch})
-            done = sum(self._rewrap(job, epoch, kind) for kind in _WRAPPED)
+            done = sum(self._rewrap(job, epoch, kind) for kind in WRAPPED)
             while not self._end(job, epoch):  # what a slow writer left under the old one meanwhile
-                done += sum(self._rewrap(job, epoch, kind) for kind in _WRAPPED)
+                done += sum(self._rewrap(job, epoch, kind) for kind in WRAPPED)
         except BaseException:
             job.leave(self._database)
             raise
@@ -93,8 +94,8 @@ class Rotation:
             self._log.append(connection, Entry(Kind.KEY, "keys destroyed", detail=detail))
 
     def _rewrap(self, job: jobs.Job, epoch: int, kind: str) -> int:
-        table, place = _WRAPPED[kind]
-        columns = [table.c[name] for name in place]
+        table, place = WRAPPED[kind]
+        columns, context_of = [table.c[name] for name in place], contexts(self._keys)[kind]
         query = select(*columns, table.c.wrapped, table.c.kek).where(table.c.kek < epoch)
         done = 0
         while True:
@@ -104,8 +105,8 @@ class Rotation:
                 return done
             fresh = [
                 {"a": first, "b": generation, "was": old, "new": epoch,
-                 "put": self._keys.rewrapped(
-                     kind, (first, generation), bytes(wrapped), old, epoch)}
+                 "put": self._keks.rewrap(
+                     bytes(wrapped), old, epoch, context_of(first, generation))}
                 for first, generation, wrapped, old in map(tuple, rows)
             ]  # fmt: skip
             with self._database.write() as connection:
@@ -120,7 +121,7 @@ class Rotation:
             earlier = (k.c.epoch < epoch, k.c.ended.is_(None))
             connection.execute(update(k).where(*earlier).values(ended=self._clock.now()))
             # From here no writer can hold an earlier epoch; one that held it has committed.
-            for table, _ in _WRAPPED.values():
+            for table, _ in WRAPPED.values():
                 if connection.execute(select(table.c.kek).where(table.c.kek < epoch)).first():
                     raise _LeftError
             self._say(connection, "kek", {"epoch": epoch, "closed": epoch - 1})
@@ -168,7 +169,7 @@ class Rotation:
             # A bucket with two generations is one that a job which died was at.
             fresh = {b: held[b][-1] + 1 for b in some if len(held[b]) == 1}
             if fresh:
-                self._keys.make_buckets(fresh, partial(self._begun, job, fresh))
+                self._keys.buckets.make(fresh, partial(self._begun, job, fresh))
             for bucket in some:
                 done += self._move(job, bucket)
                 highest = max(highest, fresh.get(bucket, held[bucket][-1]))
@@ -184,9 +185,7 @@ class Rotation:
 
     def _move(self, job: jobs.Job, bucket: int) -> int:
         """Wrap the DEKs of one bucket by its newest key; then the older keys go."""
-        span = {"low": (bucket << 4).to_bytes(2, "big"), "high": _END if bucket == BUCKETS - 1
-                else (bucket + 1 << 4).to_bytes(2, "big")}  # fmt: skip
-        done, b = 0, tables.bucket_keys
+        done, b, (low, high) = 0, tables.bucket_keys, span(bucket)
         while True:
             with self._database.write() as connection:
                 newest = select(func.max(b.c.generation)).where(b.c.bucket == bucket)
@@ -194,7 +193,7 @@ class Rotation:
                          b.c.generation < connection.execute(newest).scalar_one())  # fmt: skip
                 # Waits for every writer that holds one of them, and lets no other come between.
                 connection.execute(select(b.c.bucket).where(*older).with_for_update()).all()
-                rows = _OLDER.rows(connection, bucket=bucket, most=MOST_ROWS, **span)
+                rows = _OLDER.rows(connection, bucket=bucket, low=low, high=high, most=MOST_ROWS)
                 if rows:
                     _REWRAP.run(connection, [self._wrapped(connection, row) for row in rows])
                 done += len(rows)
@@ -207,8 +206,8 @@ class Rotation:
 
     def _wrapped(self, connection: Connection, row: tuple[Any, ...]) -> dict[str, object]:
         subject, number = row[:2]
-        dek = self._keys.unwrap_dek(connection, *row)
-        fresh = self._keys.wrap_dek(connection, subject, number, dek)
+        dek = self._keys.deks.unwrap(connection, *row)
+        fresh = self._keys.deks.wrap(connection, subject, number, dek)
         return {"s": subject, "n": number, "g": fresh["generation"], "w": fresh["wrapped"]}
 
     def _generations(self) -> dict[int, list[int]]:
@@ -223,10 +222,6 @@ class Rotation:
         self._log.append(connection, Entry(Kind.KEY, f"keys rotate {what}", detail=detail))
 
 
-_WRAPPED = {
-    "secret": (tables.secrets, ("name", "generation")),
-    "bucket": (tables.bucket_keys, ("bucket", "generation")),
-}
 _PUT = {
     kind: Prepared(
         update(table)
@@ -236,9 +231,8 @@ _PUT = {
         )
         .values(wrapped=bindparam("put"), kek=bindparam("new"))
     )
-    for kind, (table, place) in _WRAPPED.items()
+    for kind, (table, place) in WRAPPED.items()
 }  # fmt: skip
-_END = b"\xff" * 17  # behind every subject
 _d, _b = tables.deks.c, tables.bucket_keys.c
 _OLDER = Prepared(
     select(_d.subject, _d.number, _d.generation, _d.wrapped, _d.check)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from store import envelope
+from store.deks import Dek
 from store.envelope import fields
 from store.errors import TamperedError
-from store.keys import Dek
 from store.reads import Mpxn
 
 

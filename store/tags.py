@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SECRET = "lookup"  # noqa: S105 - the name of a secret
 SIZE = 32  # bytes of a tag of the first generation; later ones tell theirs in one more
 LIFE = 15.0  # seconds after which a process looks whether a rotation began
-MOST_GENERATIONS = 255
 
 
 def generation_of(tag: bytes) -> int:

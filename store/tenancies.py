@@ -14,9 +14,10 @@ from sqlalchemy import bindparam, select
 from store import sealed_names, tables
 from store.census import Census, Homes
 from store.database import MOST_ROWS, Prepared, portions
+from store.deks import Dek
 from store.errors import CommitConflictError, ErasedError, TamperedError
 from store.grounds import Tenancy, chain
-from store.keys import Dek, Keys
+from store.keys import Keys
 from store.log import Log
 from store.marks import PROOF, Marks, proven
 from store.reads import Mpxn
@@ -118,7 +119,7 @@ class Tenancies:
         opened: dict[bytes, dict[int, Dek]] = {}
         for subject in subjects:
             for row in _DEKS.rows(connection, subject=subject):
-                dek = self._keys.open_dek(connection, subject, *row, ask=ask)
+                dek = self._keys.deks.open(connection, subject, *row, ask=ask)
                 opened.setdefault(subject, {})[dek.number] = dek
         return opened
 

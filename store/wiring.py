@@ -41,6 +41,7 @@ from store.readstore import ReadStore
 from store.renaming import Renaming
 from store.resealing import Resealing
 from store.rotation import Rotation
+from store.secrets import Secrets
 from store.sequencer import NotHere, Sequencer
 from store.tenancies import Tenancies
 from store.tree import Tree
@@ -274,7 +275,7 @@ def initialise(settings: Settings) -> None:
         keks = Keks(database, SystemClock(), identity, keepers(settings))
         keks.found()
         # Every backup must have it: what is written from now on is sealed under it.
-        Keys(database, keks, SystemClock(), identity).secret(JOURNAL)
+        Secrets(database, keks, SystemClock(), identity).of(JOURNAL)
     finally:
         database.close()
 
@@ -291,7 +292,7 @@ def _adopting(settings: Settings, database: Database) -> Callable[[Connection], 
     keks = Keks(database, clock, identity, keepers(settings))
     keys, log = Keys(database, keks, clock, identity), Log(database, clock)
     for name in ("lookup", marks.SECRET):  # in transactions of their own, before the step's
-        keys.secret_of_before(name)
+        keys.secrets.of_before(name)
     bound = Marks(keys)
     tenancies = Tenancies(database, keys, log, bound)
     policy, rules = load(settings.policies), consent_rules.load(settings.policies)
@@ -353,8 +354,8 @@ def open_store(
         if needs_kek:
             keks = Keks(database, clock, identity, keepers(settings, keeper))
             keys = Keys(database, keks, clock, identity)
-            keys.secret("lookup")  # a wrong KEK is found out now, not by the first caller
-            keys.secret(marks.SECRET)  # made before a transaction needs it
+            keys.secrets.of("lookup")  # a wrong KEK is found out now, not by the first caller
+            keys.secrets.of(marks.SECRET)  # made before a transaction needs it
             bound, rules = Marks(keys), _once(consent_rules.load, settings.policies)
             if decides:
                 rules()

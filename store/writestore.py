@@ -170,7 +170,7 @@ class WriteStore:
     def _write(self, part: MeterDays, batch: int, counted: _Counted) -> None:
         census = self._tenancies.census(part.mpxns)
         rows, erased = lay(part, census)
-        counted.note(census, [self._keys.tag(mpxn) for mpxn in census.of], erased)
+        counted.note(census, [self._keys.tags.of(mpxn) for mpxn in census.of], erased)
         files = list(sealed(rows, census, batch, self._store))
         counted.days += len(rows.days)
         counted.reads += int(np.count_nonzero(rows.days.energy != MISSING))
@@ -180,7 +180,7 @@ class WriteStore:
         if source.rejected:
             named = {line.mpxn for line in source.rejected if line.mpxn is not None}
             census = self._tenancies.census(named)
-            counted.note(census, [self._keys.tag(mpxn) for mpxn in named], 0)
+            counted.note(census, [self._keys.tags.of(mpxn) for mpxn in named], 0)
             key = (source.digest, source.profile, source.header)
             self._quarantine.keep(batch, key, source.rejected, census)
 

@@ -8,9 +8,9 @@ from functools import cache
 
 from bench.paper import sizes
 from bench.paper.inputs import Inputs
+from store.bucket_keys import BUCKETS
 from store.envelope import BOX_SIZE
 from store.export_planning import LARGEST, SLICES, SMALLEST
-from store.keys import BUCKETS
 from store.lake import GROUP_ROWS
 from store.merging import WINDOW
 from store.pace import EVERY, MANY

@@ -17,7 +17,7 @@ from bench.paper.inputs import Fleet, Inputs, Prices
 from bench.paper.inputs import given as by_hand
 from bench.paper.telling import document
 from bench.paper.writing import number, size, span
-from store.keys import BUCKETS
+from store.bucket_keys import BUCKETS
 from store.lake import GROUP_ROWS
 from store.merging import WINDOW
 

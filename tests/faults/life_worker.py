@@ -59,7 +59,7 @@ def _unsound(store: Store, _homes: list[Mpxn]) -> None:
     b = tables.bucket_keys
     with store.database.write() as connection:
         generations = dict(map(tuple, connection.execute(ask(b.c.bucket, b.c.generation))))
-    store.keys.make_buckets({bucket: old + 1 for bucket, old in generations.items()})
+    store.keys.buckets.make({bucket: old + 1 for bucket, old in generations.items()})
     with store.database.write() as connection:
         for bucket, old in generations.items():
             connection.execute(delete(b).where(b.c.bucket == bucket, b.c.generation <= old))

@@ -293,7 +293,7 @@ def test_what_is_revoked_in_the_middle_is_left_out_from_there_on(home: World, sm
         if order.parts[0].slice == 1 and not withdrawn:
             low, high = order.parts[0].low, order.parts[0].high
             meter = home.store.exports.meters.between(export.id, low, high)[1]
-            mpxn = next(m for m in points if home.store.keys.tag(m) == meter.tag)
+            mpxn = next(m for m in points if home.store.keys.tags.of(m) == meter.tag)
             withdrawn.append(mpxn.text)
             home.store.facts.withdraw_consent(consents[mpxn.text])
         return report

@@ -68,7 +68,7 @@ def deliver(world: World, export: Export, folder: Path) -> None:
     store = world.store
     folder.mkdir()
     body = canonical(manifest(store, export))
-    (folder / "manifest.jws").write_bytes(sign(body, store.keys.secret(SECRET)))
+    (folder / "manifest.jws").write_bytes(sign(body, store.keys.secrets.of(SECRET)))
     for part in store.exports.parts.of(export.id):
         if part.rows:
             sealed = store.objects.get(part_name(export.id, part.number, part.attempt))
@@ -93,7 +93,7 @@ def test_a_supplier_takes_exactly_its_homes_and_its_time(
         export = supplier.sees(export)
         assert export.state == "done"
         deliver(world, export, tmp_path / "sealed")
-        keys = public(world.store.keys.secret(SECRET))["keys"]
+        keys = public(world.store.keys.secrets.of(SECRET))["keys"]
         out = tmp_path / "opened"
         said = unpack(tmp_path / "sealed", out, supplier.identity, lambda: keys)
 

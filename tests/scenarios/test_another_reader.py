@@ -118,7 +118,7 @@ def test_the_reads_open_by_the_document_alone(home: World, outside: Bytes) -> No
 
 def test_a_handle_is_what_the_document_says(home: World, outside: Bytes) -> None:
     party = home.party("reader")
-    given = home.store.keys.handle(HOME, party)
+    given = home.store.keys.handles.of(HOME, party)
     padded = HOME.text.ljust(13).encode()
     concealed = AESSIV(outside.secret("handle")).encrypt(
         padded, [b"meterkeep mp v1", party.encode()]

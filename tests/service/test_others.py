@@ -63,7 +63,7 @@ def answer(world: Any, app: Any, header: dict[str, Any] | None = None, **changes
     path = "/v1/meter-points/lookup"
     if query is not None:
         code = world.parties["reader"].code
-        path = f"/v1/meter-points/{world.store.keys.handle(Mpxn.parse(HOME), code)}/reads"
+        path = f"/v1/meter-points/{world.store.keys.handles.of(Mpxn.parse(HOME), code)}/reads"
     method = "POST" if query is None else "GET"
     proof = dpop.make(world.bound, "ES256", method, URL + path, at, token)
 

@@ -583,7 +583,7 @@ def test_tokens_of_the_old_key_live_on_and_the_key_dies_after_them(
             return int(answer.status_code)
 
         old, before = await caller.token("reader"), await kids()
-        assert world.store.keys.rotate("token-signing") == 2
+        assert world.store.keys.secrets.rotate("token-signing") == 2
         new, during = await caller.token("reader"), await kids()
         assert len(before) == 1
         assert during[1:] == before
@@ -602,7 +602,7 @@ def test_a_worker_that_did_not_see_the_rotation_finds_the_new_key(world: Any) ->
         with open_store(world.store.settings, clock=world.clock) as second:
             early = create_app(second)
             world.clock.at += 2
-            world.store.keys.rotate("token-signing")
+            world.store.keys.secrets.rotate("token-signing")
             made = dpop.make(world.bound, "ES256", "POST", f"{URL}/oauth2/token", world.clock.at)
             async with (
                 httpx.AsyncClient(

@@ -206,7 +206,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @given(data=st.data())
 def test_a_fleet_is_decided_as_each_meter_point_would_be(world: World, data: st.DataObject) -> None:
-    tags = {world.store.keys.tag(home): home for home in HOMES}
+    tags = {world.store.keys.tags.of(home): home for home in HOMES}
     write(world, data.draw(fleets(list(tags))))
     role = data.draw(st.sampled_from(sorted(PARTIES)))
     question = FleetQuestion(
@@ -269,7 +269,7 @@ def test_a_fact_that_was_written_by_hand_is_told_and_opens_nothing(
 
 def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) -> None:
     question = supplied(world, *HOMES)
-    tag = world.store.keys.tag(HOMES[2])
+    tag = world.store.keys.tags.of(HOMES[2])
     with world.store.database.write() as connection:
         t = tables.registrations
         connection.execute(update(t).where(t.c.tag == tag).values(premises="castle"))
@@ -287,7 +287,7 @@ def test_a_mark_that_straddles_two_marks_is_none() -> None:
 
 def test_a_list_may_name_what_nobody_knows(world: World) -> None:
     question = supplied(world, HOMES[0])
-    tags = [world.store.keys.tag(home) for home in HOMES[:2]] + [b"nobody's"]
+    tags = [world.store.keys.tags.of(home) for home in HOMES[:2]] + [b"nobody's"]
     told = {one.tag: one.code for one in at_once(world, question, tags)}
     assert list(map(told.get, tags)) == ["", "not_registered", "not_registered"]
 

@@ -46,8 +46,8 @@ def cold(settings: Settings, clock: FakeClock) -> Iterator[tuple[World, SlowKeep
     with opened(settings, clock) as world:
         world.parties, world.reader = before.parties, before.reader
         world.grant(KNOWN, window_of(DAY))  # the store's own secrets are open from now on
-        keeper = SlowKeeper(world.store.keys._keks)
-        world.store.keys._keks.unwrap = keeper.unwrap  # type: ignore[method-assign]
+        keeper = SlowKeeper(world.store.keys.keks)
+        world.store.keys.keks.unwrap = keeper.unwrap  # type: ignore[method-assign]
         yield world, keeper
 
 

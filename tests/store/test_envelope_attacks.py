@@ -7,11 +7,11 @@ import struct
 import pytest
 
 from store import envelope
+from store.deks import Dek
 from store.envelope import BOX_SIZE, HEAD_SIZE
 from store.errors import InputError, KekError, MeterkeepError, TamperedError
 from store.grants import Part, Question
 from store.grounds import Party
-from store.keys import Dek
 from store.quarantine import Rejected
 from store.reads import Mpxn, Window
 from store.wiring import Settings

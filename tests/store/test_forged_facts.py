@@ -98,7 +98,7 @@ def test_another_partys_consent_taken_over_grants_nothing(kept: World) -> None:
 
 
 def test_a_consent_carried_to_another_meter_point_grants_nothing(kept: World) -> None:
-    by_hand(kept, update(tables.consents).values(tag=kept.store.keys.tag(OTHER)))
+    by_hand(kept, update(tables.consents).values(tag=kept.store.keys.tags.of(OTHER)))
     with pytest.raises(TamperedError):
         kept.grant(OTHER, WINDOW)
 
@@ -164,7 +164,7 @@ def test_a_registration_written_by_hand_grants_nothing(kept: World) -> None:
     party = kept.party("supplier", "IS")
     kept.store.facts.add_registrations([Supply(OTHER, party, "IS", "nondomestic", ALL)])
     row = row_of(kept, tables.registrations)
-    row |= {"id": 99, "tag": kept.store.keys.tag(HOME)}
+    row |= {"id": 99, "tag": kept.store.keys.tags.of(HOME)}
     by_hand(kept, insert(tables.registrations).values(row))
     with pytest.raises(TamperedError):
         kept.grant(HOME, WINDOW, "supplier", role="IS")
@@ -218,7 +218,7 @@ def test_a_role_or_a_key_written_by_hand_is_nobody(kept: World) -> None:
 def test_no_leaf_tells_a_tag(kept: World) -> None:
     """The detail of a leaf outlives the customer; the tag would find them again."""
     kept.store.facts.add_tenancy(HOME, (DAY + 1) * 48)
-    tags = {kept.store.keys.tag(one).hex() for one in (HOME, OTHER)}
+    tags = {kept.store.keys.tags.of(one).hex() for one in (HOME, OTHER)}
     with kept.store.database.read() as connection:
         told = " ".join(connection.execute(select(tables.details.c.detail)).scalars())
     assert not [tag for tag in tags if tag in told]

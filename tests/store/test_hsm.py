@@ -59,7 +59,7 @@ def test_a_store_whose_key_was_destroyed_opens_nothing_ever_again(
         people = world.parties
         token.destroy(label)
         with pytest.raises(KekError):
-            world.store.keys.ensure_buckets({1, 2})
+            world.store.keys.buckets.ensure({1, 2})
         clock.pass_by(400)  # what a process kept unwrapped has passed
         with pytest.raises(KekError):
             world.reads(HOME, window_of(DAY))

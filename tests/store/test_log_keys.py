@@ -30,7 +30,7 @@ YEAR_LONG = 366 * 86_400.0  # seconds
 
 
 def rotate(world: World) -> None:
-    assert world.store.keys.rotate(log_keys.SECRET) >= 2
+    assert world.store.keys.secrets.rotate(log_keys.SECRET) >= 2
     write(world.store, 1)  # the command's own entry
     assert world.store.sequencer.run()
 

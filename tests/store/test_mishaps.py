@@ -339,7 +339,7 @@ def too_high(scene: Scene) -> None:
 
 def other_handle(scene: Scene) -> None:
     keys = scene.world.store.keys
-    keys.unhandle(keys.handle(KNOWN, "p_a"), "p_b")
+    keys.handles.open(keys.handles.of(KNOWN, "p_a"), "p_b")
 
 
 @only_here

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import block, envelope
+from store.deks import Dek
 from store.errors import TamperedError
-from store.keys import Dek
 from store.overlay import Canvas, Moment
 from store.reads import DAY_SLOTS, MISSING, Register, State, Window
 

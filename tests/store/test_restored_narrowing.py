@@ -41,7 +41,7 @@ class Disaster:
             world.keep(days_of(HOME, (DAY, FULL)))
             world.allow(HOME)
             supplies(world, "old", 0)
-            world.store.keys.secret("token-signing")
+            world.store.keys.secrets.of("token-signing")
             world.store.journal.ready()
 
     def befalls(self, since: Since) -> None:
@@ -162,12 +162,12 @@ def test_tokens_of_before_open_nothing_whether_revoked_or_not(disaster: Disaster
     made: list[list[bytes]] = []
 
     def signing(world: World) -> list[bytes]:
-        keys = world.store.keys
-        return [keys.secret("token-signing", n) for n, _ in keys.generations("token-signing")]
+        secrets = world.store.keys.secrets
+        return [secrets.of("token-signing", n) for n, _ in secrets.generations("token-signing")]
 
     def since(world: World) -> None:
         made.append(signing(world))
-        world.store.keys.rotate("token-signing")
+        world.store.keys.secrets.rotate("token-signing")
         made.append(signing(world))
         world.store.facts.withdraw_consent(world.store.facts.consents()[0].id)
 

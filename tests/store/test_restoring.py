@@ -62,7 +62,7 @@ def backed(folder_settings: Settings, clock: FakeClock, tmp_path: Path) -> Path:
         world.keep(days_of(LATE, (DAY, FULL)))  # came after the backup, and went
         world.store.facts.erase([LATE], "a letter")
         world.store.renaming.run(pause=lambda _: None)  # the backup is older than these names
-        world.store.keys.rotate("log-signing")  # and than this key
+        world.store.keys.secrets.rotate("log-signing")  # and than this key
     return folder
 
 

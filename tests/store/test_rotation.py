@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, update
 
 from store import jobs, tables, tags
+from store.bucket_keys import bucket_of
 from store.errors import (
     CommitConflictError,
     InputError,
@@ -25,7 +26,6 @@ from store.errors import (
     TamperedError,
 )
 from store.facts import Supply
-from store.keys import bucket_of
 from store.local import FileKek
 from store.log import Kind
 from store.quarantine import Rejected
@@ -140,9 +140,9 @@ def test_a_key_made_under_the_old_kek_while_it_ends_is_not_left_behind(
 
         world.store.keks.wrap = slow  # type: ignore[method-assign]
         with pytest.raises(CommitConflictError):
-            keys.ensure_buckets({7})
+            keys.buckets.ensure({7})
         assert world.count(tables.bucket_keys) == 0
-        keys.ensure_buckets({7})
+        keys.buckets.ensure({7})
         assert column(world, tables.bucket_keys.c.kek) == [2]
 
 
@@ -187,13 +187,13 @@ def test_a_dek_made_under_the_old_bucket_key_while_it_goes_is_made_anew(
 ) -> None:
     """The slow writer wrapped a DEK before the bucket's rotation and inserts after it."""
     keys = home.store.keys
-    hold = keys.hold
+    hold = keys.buckets.hold
     monkeypatch.setattr(os, "urandom", lambda size: bytes([7]) * size)  # one bucket for all
-    keys.ensure_buckets({bucket_of(bytes([7] * 16))})
+    keys.buckets.ensure({bucket_of(bytes([7] * 16))})
     monkeypatch.undo()
     rotated: list[int] = []
     inner = home.store.quarantine._tenancies
-    make = inner._keys.new_dek
+    make = inner._keys.deks.new
 
     def slow(connection: Any, subject: bytes, number: int = 1) -> Any:
         made = make(connection, subject, number)
@@ -201,10 +201,10 @@ def test_a_dek_made_under_the_old_bucket_key_while_it_goes_is_made_anew(
             rotated.append(home.store.rotation.buckets([bucket_of(subject)]).generation)
         return made
 
-    monkeypatch.setattr(keys, "new_dek", slow)
+    monkeypatch.setattr(keys.deks, "new", slow)
     home.keep(days_of(HOME, (DAY, FULL)))
     assert rotated == [2]
-    assert hold is keys.hold
+    assert hold is keys.buckets.hold
     home.allow(HOME)
     assert home.reads(HOME, WINDOW) == FULL
 

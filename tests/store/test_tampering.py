@@ -166,7 +166,7 @@ def test_a_row_of_another_store_does_not_open(
     box = box_at(home, name, subject)
     with home.store.database.read() as connection:
         deks = home.store.reads._tenancies.all_deks(connection, [subject])
-    here = envelope.row_aad(home.store.keys._store, 1, subject)
+    here = envelope.row_aad(home.store.identity, 1, subject)
     assert envelope.unseal(deks[subject][1].key, here, box)
     there = envelope.row_aad(b"another store's ", 1, subject)
     with pytest.raises(TamperedError):
@@ -289,8 +289,8 @@ def test_another_key_under_the_right_wrapping_is_told_by_its_check_value(street:
     """An insider wraps a key of his own choice: no ciphertext opens to two histories."""
     subject, keys = subject_of(street, 1), street.store.keys
     with street.store.database.read() as connection:
-        bucket = keys._bucket(connection, int.from_bytes(subject[:2], "big") >> 4, 1)
-    forged = envelope.wrap(bucket, b"f" * 32, keys._dek_context(subject, 1, 1))
+        bucket = keys.buckets.of(connection, int.from_bytes(subject[:2], "big") >> 4, 1)
+    forged = envelope.wrap(bucket, b"f" * 32, keys.deks.context(subject, 1, 1))
     change_dek(street, subject, wrapped=forged)
     alarm(street, "dek")
 
@@ -350,8 +350,8 @@ def test_a_context_that_the_keeper_confuses_is_told_by_what_was_bound(
         world.allow(HOME)
         keys, bucket = world.store.keys, subject_of(world, 1)
         number = int.from_bytes(bucket[:2], "big") >> 4
-        right = keys._bucket_context(number, 1)
-        elsewhere = envelope.bind(b"b" * 32, keys._bucket_context(number ^ 1, 1))
+        right = keys.buckets.context(number, 1)
+        elsewhere = envelope.bind(b"b" * 32, keys.buckets.context(number ^ 1, 1))
         confused = kms.encrypt(
             KeyId=key,
             Plaintext=elsewhere,

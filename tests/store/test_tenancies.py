@@ -305,7 +305,7 @@ def test_a_neighbours_key_beside_my_meter_point_opens_nothing(world: World) -> N
     world.allow(HOME)
     t = tables.tenancies
     with world.store.database.write() as connection:
-        tags = [world.store.keys.tag(mpxn) for mpxn in (HOME, OTHER)]
+        tags = [world.store.keys.tags.of(mpxn) for mpxn in (HOME, OTHER)]
         mine, theirs = (
             connection.execute(t.select().where(t.c.tag == tag)).one().subject for tag in tags
         )

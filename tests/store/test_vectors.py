@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
 from store import block, envelope, lake, log, sealed_names, tables, tiles
+from store.bucket_keys import bucket_of
+from store.deks import Dek
 from store.export_grounds import meter_leaf
-from store.keys import Dek, bucket_of
 from store.local import FileKek
 from store.marks import Marks
 from store.notes import Algorithm, Signer, Verifier, open_note, sign_note
@@ -317,10 +318,10 @@ class Ours:
         keys, path = self.world.store.keys, self.folder / "fixed.kek"
         path.write_bytes(said["kek"])
         path.chmod(0o600)
-        self.patch.setattr(keys, "_store", said["store"])
-        self.patch.setattr(keys._keks, "_of", {1: FileKek(path)})
+        self.patch.setattr(keys.buckets, "_store", said["store"])
+        self.patch.setattr(keys.keks, "_of", {1: FileKek(path)})
         self._drawing(said["bucket_key"], said["nonce"])
-        keys.ensure_buckets({said["bucket"]})
+        keys.buckets.ensure({said["bucket"]})
         t = tables.bucket_keys
         with self.world.store.database.read() as connection:
             query = select(t.c.wrapped).where(t.c.bucket == said["bucket"])
@@ -328,8 +329,8 @@ class Ours:
 
     def dek_context(self, said: Said) -> bytes:
         keys = self.world.store.keys
-        self.patch.setattr(keys, "_store", said["store"])
-        return keys._dek_context(said["subject"], said["number"], said["generation"])
+        self.patch.setattr(keys.deks, "_store", said["store"])
+        return keys.deks.context(said["subject"], said["number"], said["generation"])
 
     def dek(self, said: Said) -> bytes:
         return bytes(self._new_dek(said)["wrapped"])
@@ -339,14 +340,14 @@ class Ours:
 
     def _new_dek(self, said: Said) -> dict[str, Any]:
         keys = self.world.store.keys
-        self.patch.setattr(keys, "_store", said["store"])
+        self.patch.setattr(keys.deks, "_store", said["store"])
         place = bucket_of(said["subject"]), said["generation"]
         kept = {place: (1e9, envelope.cipher(said["bucket_key"]))}
-        self.patch.setattr(keys, "_buckets", kept)
+        self.patch.setattr(keys.buckets, "_known", kept)
         self._drawing(said["dek"], said["nonce"])
         with self.world.store.database.read() as connection:
-            made, row = keys.new_dek(connection, said["subject"])
-            again = keys.open_dek(
+            made, row = keys.deks.new(connection, said["subject"])
+            again = keys.deks.open(
                 connection, said["subject"], said["number"], said["generation"],
                 bytes(row["wrapped"]), bytes(row["check"]),  # type: ignore[call-overload]
             )  # fmt: skip
@@ -360,8 +361,8 @@ class Ours:
 
     def tag(self, said: Said) -> bytes:
         keys = self.world.store.keys
-        self.patch.setattr(keys, "_secrets", {("lookup", 1): said["lookup"]})
-        return keys.tag(Mpxn(said["text"]))
+        self.patch.setattr(keys.secrets, "_known", {("lookup", 1): said["lookup"]})
+        return keys.tags.of(Mpxn(said["text"]))
 
     def meter(self, said: Said) -> bytes:
         return meter_leaf(**said)
@@ -372,7 +373,7 @@ class Ours:
     def journal(self, said: Said) -> bytes:
         journal, entry = self.world.store.journal, said["entry_id"]
         self.patch.setattr(journal, "_store", said["store"])
-        self.patch.setattr(journal._keys, "_secrets", {("journal", 1): said["journal"]})
+        self.patch.setattr(journal._keys.secrets, "_known", {("journal", 1): said["journal"]})
         self._drawing(said["nonce"])
         journal.keep(entry, json.loads(said["plain"]))
         self.patch.undo()
@@ -380,14 +381,14 @@ class Ours:
 
     def mark(self, said: Said) -> bytes:
         keys, (tag, *rest) = self.world.store.keys, said["values"]
-        self.patch.setattr(keys, "_secrets", {("facts", 1): said["facts"]})
+        self.patch.setattr(keys.secrets, "_known", {("facts", 1): said["facts"]})
         return bytes.fromhex(Marks(keys).of(said["text"], (bytes.fromhex(tag), *rest)))
 
     def handle(self, said: Said) -> bytes:
         keys = self.world.store.keys
-        self.patch.setattr(keys, "_secrets", {("handle", 1): said["handle"]})
-        handle = keys.handle(Mpxn(said["text"]), said["party"])
-        assert keys.unhandle(handle, said["party"]).text == said["text"]
+        self.patch.setattr(keys.secrets, "_known", {("handle", 1): said["handle"]})
+        handle = keys.handles.of(Mpxn(said["text"]), said["party"])
+        assert keys.handles.open(handle, said["party"]).text == said["text"]
         return handle.encode()
 
     def rejected(self, said: Said) -> bytes:
