@@ -6,13 +6,14 @@
 
 Objects are named once and never changed (the one that is, is replaced by another file), so a link
 is a copy. What the database names is among them, since files stay for a while after they are dead.
+What has an object's name is whole: a copy is written beside it and renamed. A disk that fails now
+and then is asked again; a backup that fails all the same leaves no folder behind.
 **The key file is not in it**: a backup opens nothing by itself.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -21,13 +22,23 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
-from store.errors import CatalogueError, InputError, ObjectError
+from store.errors import CatalogueError, InputError
+from store.folders import copy_folder, refused, sync, write
+from store.patient import again
 
 if TYPE_CHECKING:
     from store.ports import Clock
 
 CATALOGUE, OBJECTS, ABOUT = "catalogue.db", "objects", "backup.json"
+FORM = 2  # of 1, ``objects`` counted those too that were swept away while it was made
 _PAGES = 1_000  # of the database, copied between two looks of its writers
+
+
+class _NoBackupError(InputError):
+    code = "no_backup"
+
+    def __init__(self) -> None:
+        super().__init__("this is no whole backup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +58,22 @@ def back_up(database_url: str, objects: Path, folder: Path, clock: Clock) -> Kep
         ObjectError: An object cannot be copied.
     """
     source = _file(database_url)
+    with refused():
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            raise InputError(
+                "a backup goes into a folder of its own, which is not there yet",
+                code="backup_exists",
+            ) from None
     try:
-        folder.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        raise InputError(
-            "a backup goes into a folder of its own, which is not there yet", code="backup_exists"
-        ) from None
-    commit = _copy_database(source, folder / CATALOGUE)
-    count = copy_objects(objects, folder / OBJECTS)
-    about = {"commit": commit, "at": clock.now(), "objects": count, "form": 1}
-    (folder / ABOUT).write_text(json.dumps(about) + "\n")
+        commit = _copy_database(source, folder / CATALOGUE)
+        count = copy_folder(objects, folder / OBJECTS)
+        about = {"commit": commit, "at": clock.now(), "objects": count, "form": FORM}
+        again(write, folder / ABOUT, json.dumps(about) + "\n")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return Kept(commit, count)
 
 
@@ -66,56 +83,33 @@ def put_back(folder: Path, database_url: str, objects: Path) -> Kept:
     What the folder of objects holds stays: newer entries of the log and of the journal are there.
 
     Raises:
-        InputError: ``folder`` is no backup (``no_backup``), or a database is in its place already
-            (``database_exists``): nothing is ever replaced.
+        InputError: ``folder`` is no whole backup (``no_backup``), or a database is in its place
+            already (``database_exists``): nothing is ever replaced.
+        CatalogueError: The database cannot be copied.
+        ObjectError: An object cannot be copied: run it again.
     """
     target = _file(database_url)
     try:
         about = json.loads((folder / ABOUT).read_text())
     except (OSError, ValueError):
-        raise InputError("this is no whole backup", code="no_backup") from None
+        raise _NoBackupError from None
     if target.exists():
         raise InputError(
             "a database is there already: move it away, it is never replaced; or run it without a "
             "folder, to go on with a restore that was broken off",
             code="database_exists",
         )
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    copy_objects(folder / OBJECTS, objects)
+    with refused():
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    count = copy_folder(folder / OBJECTS, objects)
+    if about["form"] > 1 and count < about["objects"]:
+        raise _NoBackupError
     draft = target.with_name(target.name + ".restored")
     _copy_database(folder / CATALOGUE, draft)
-    draft.replace(target)
+    with refused():
+        draft.replace(target)
+    sync(target.parent)
     return Kept(int(about["commit"]), int(about["objects"]))
-
-
-def copy_objects(source: Path, target: Path) -> int:
-    """Link, or copy, what ``source`` has and ``target`` has not; returns how many it has."""
-    count = 0
-    try:
-        for where, _, names in os.walk(source):
-            here = target / Path(where).relative_to(source)
-            here.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                if name.startswith("."):
-                    continue  # a draft
-                count += 1
-                _link(Path(where) / name, here / name)
-    except OSError as error:
-        raise ObjectError(f"an object cannot be copied: {error.strerror}") from None
-    return count
-
-
-def _link(source: Path, target: Path) -> None:
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        return  # swept away meanwhile: it was dead for long
-    except OSError:  # another filesystem
-        shutil.copyfile(source, target)
-        with target.open("rb") as copied:
-            os.fsync(copied.fileno())
 
 
 def _copy_database(source: Path, target: Path) -> int:
@@ -130,11 +124,7 @@ def _copy_database(source: Path, target: Path) -> int:
         finally:
             came.close()
             went.close()
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(target)
     except sqlite3.Error as error:
         raise CatalogueError(f"the database cannot be copied ({type(error).__name__})") from None
     if whole != "ok":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from store.errors import ObjectError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TRIES: Final = 6
 PAUSE: Final = 0.05  # seconds before the second try; it doubles each time
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 class Patient:
@@ -39,11 +40,11 @@ class Patient:
             taken = True
             self._kept.put(name, body)
 
-        _again(once)
+        again(once)
 
     def get(self, name: str) -> bytes:
         """Return the whole object. Raises ObjectError after TRIES."""
-        return _again(lambda: self._kept.get(name))
+        return again(lambda: self._kept.get(name))
 
     def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range, in order. Raises ObjectError after TRIES.
@@ -66,11 +67,11 @@ class Patient:
                 at += one.length
 
     def _range(self, one: Range) -> bytes:
-        return _again(lambda: self._kept.get_ranges([one]))[0]
+        return again(lambda: self._kept.get_ranges([one]))[0]
 
     def delete(self, name: str) -> None:
         """Remove the object. Raises ObjectError after TRIES."""
-        _again(lambda: self._kept.delete(name))
+        again(lambda: self._kept.delete(name))
 
     def _stands(self, name: str, body: bytes | memoryview) -> bool:
         try:
@@ -79,12 +80,13 @@ class Patient:
             return False
 
 
-def _again(work: Callable[[], _T]) -> _T:
+def again(work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
+    """Return what ``work`` gives, asked again where it fails. Raises ObjectError after TRIES."""
     pause = PAUSE
     for _ in range(TRIES - 1):
         try:
-            return work()
+            return work(*given, **named)
         except ObjectError:
             time.sleep(pause)
             pause *= 2
-    return work()
+    return work(*given, **named)
