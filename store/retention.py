@@ -129,11 +129,11 @@ class Retention:
 
     # ---- what is done ------------------------------------------------------------------------
 
-    def _each(self, query: Any, drop: Any, most: int = _FILES) -> Iterator[int]:
+    def _each(self, query: Any, drop: Any) -> Iterator[int]:
         """Yield how many ``drop`` took of each portion that ``query`` gives, until none is left."""
         while True:
             with self._database.write() as connection:
-                rows = connection.execute(query.limit(most)).all()
+                rows = connection.execute(query.limit(_FILES)).all()
                 if not rows:
                     return
                 yield drop(connection, rows)

@@ -1,13 +1,15 @@
-"""The two catalogues that every fault is tried on."""
+"""The two catalogues that every fault is tried on, and a server that may be stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from store.local import FileKek
 from store.wiring import Settings, initialise
+from tests.faults.servers import Server, running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -20,3 +22,10 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     FileKek.create(Path(made.kek))  # the copied database has tables already
     initialise(made)
     return made
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Yield a server that the test may stop."""
+    with running() as one:
+        yield one

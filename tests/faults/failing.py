@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +33,14 @@ class Plan:
         sticky: Whether every later step fails too.
         after: Whether it fails after the step was done: the acknowledgement is lost.
         only: The kinds of step that count: ``write``, ``commit``, ``put``, ``delete``.
+        cut: What happens to PostgreSQL at that step, in the place of an error that is raised here.
     """
 
     at: int | None = None
     sticky: bool = False
     after: bool = False
     only: frozenset[str] = frozenset()
+    cut: Callable[[], object] | None = None
     counted: int = 0
     fired: int = 0
 
@@ -115,6 +117,9 @@ class _PgConnection(psycopg.Connection[Any]):
 
 def _pg(kind: str, *, after: bool) -> None:
     if PLAN.falls(kind, after=after):
+        if PLAN.cut is not None:
+            PLAN.cut()
+            return
         if after:
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         raise psycopg.errors.DiskFull("could not extend file: No space left on device")
@@ -135,6 +140,7 @@ def failing_databases() -> Iterator[Plan]:
         yield PLAN
     finally:
         PLAN.disarm()
+        PLAN.cut = None
         event.remove(Engine, "do_connect", _connect)
 
 
