@@ -26,10 +26,10 @@ from bench.tally import Here, Scale, Tally
 from bench.world import REGISTERS, SEED, UNTIL, window
 from ingest.synthetic import street
 from store import age, tables, wiring
-from store.catalogue import FileState
 from store.export_task import Order, Report, work
 from store.exporting import Exporting
 from store.facts import Supply
+from store.files import FileState
 from store.grounds import FOREVER
 from store.log import Entry, Kind
 from store.ordering import Wanted, order

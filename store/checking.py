@@ -23,9 +23,9 @@ import numpy as np
 from sqlalchemy import func, select
 
 from store import lake, tables
-from store.catalogue import FileState, LiveFile
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import ObjectError, TamperedError
+from store.files import FileState, LiveFile
 from store.reads import Register, first_day_of, month_name
 
 if TYPE_CHECKING:

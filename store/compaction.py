@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from store import tables
-from store.catalogue import Catalogue, FileState, LiveFile
+from store.catalogue import Catalogue
 from store.errors import MeterkeepError, TamperedError
+from store.files import FileState, LiveFile
 from store.log import Entry, Kind, Log
 from store.merge_check import check
 from store.merging import MOST_ROWS, Merge, Merged, merge

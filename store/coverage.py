@@ -20,8 +20,9 @@ from store.reads import DAY_SLOTS, Register, State, first_day_of, month_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.catalogue import Catalogue, LiveFile
+    from store.catalogue import Catalogue
     from store.database import Database
+    from store.files import LiveFile
     from store.ports import Objects
     from store.runs import Run
 

@@ -25,8 +25,8 @@ from store.retention import Retention
 from store.workers import merged
 
 if TYPE_CHECKING:
-    from store.catalogue import LiveFile
     from store.executors import Pool
+    from store.files import LiveFile
     from store.wiring import Settings, Store
 
 JOB: Final = "housekeeping"

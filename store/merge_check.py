@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from store.catalogue import LiveFile
+    from store.files import LiveFile
     from store.patient import Patient
     from store.ports import Objects
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from store import lake
-from store.catalogue import Catalogue, LiveFile
+from store.catalogue import Catalogue
 from store.envelope import BOX_SIZE
+from store.files import LiveFile
 from store.reads import Register
 from store.run_tables import Table, encoded, portions
 from store.runs import Unindexed

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import insert, select, update
 
 from store import envelope, tables
-from store.catalogue import Catalogue
+from store.batches import Batches
 from store.database import MOST_ROWS, portions
 from store.envelope import Cipher, cipher, fields
 from store.errors import ErasedError, InputError, TamperedError
@@ -117,7 +117,7 @@ class Quarantine:
                 })  # fmt: skip
         for chunk in portions(rows, MOST_ROWS):
             with self._database.write() as connection:
-                Catalogue.hold(connection, batch)
+                Batches.hold(connection, batch)
                 connection.execute(insert(tables.rejected), list(chunk))
 
     def listing(self) -> list[RejectedGroup]:

@@ -34,8 +34,9 @@ from store.reads import Register
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.catalogue import Catalogue, LiveFile
+    from store.catalogue import Catalogue
     from store.database import Database
+    from store.files import LiveFile
     from store.occupants import Occupants
     from store.ports import Clock, Objects
     from store.quarantine import Quarantine

@@ -27,10 +27,10 @@ from store.runs import RUN_SIZE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from store.catalogue import RunPage
     from store.database import Database
     from store.patient import Patient
     from store.ports import Objects
+    from store.run_indexes import RunPage
 
 GAP = 1 << 16  # bytes of others between two runs that are fetched all the same
 MOST_RANGE = 1 << 25  # bytes fetched at once

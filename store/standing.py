@@ -24,7 +24,8 @@ from store.runs import RUN_SIZE, RUNS_PER_PAGE, Run, place_name, rows_digest
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.catalogue import Catalogue, LiveFile
+    from store.catalogue import Catalogue
+    from store.files import LiveFile
     from store.marks import Marks
     from store.ports import Objects
 

@@ -106,7 +106,7 @@ files = Table(
     metadata,
     Column("id", _Serial, primary_key=True),
     Column("name", String(200), nullable=False, unique=True),
-    Column("state", SmallInteger, nullable=False),  # catalogue.FileState
+    Column("state", SmallInteger, nullable=False),  # files.FileState
     Column("register", SmallInteger, nullable=False),
     Column("month", Integer, nullable=False),
     Column("level", SmallInteger, nullable=False),

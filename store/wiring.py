@@ -14,8 +14,9 @@ from sqlalchemy import inspect, select
 from sqlalchemy.engine import Connection, make_url
 
 from store import consent_rules, marks, migrate, tables
+from store.batches import LEASE
 from store.bulk import Bulk
-from store.catalogue import LEASE, Catalogue
+from store.catalogue import Catalogue
 from store.compaction import Compaction
 from store.database import Database, insert_absent
 from store.errors import InputError, KekError, MeterkeepError, NotInitialisedError

@@ -19,7 +19,9 @@ import numpy as np
 from sqlalchemy import insert, select
 
 from store import ledger, tables
-from store.catalogue import SWEPT, Catalogue
+from store.batch_rows import rows_of
+from store.batches import SWEPT
+from store.catalogue import Catalogue
 from store.errors import CommitConflictError, MeterkeepError, ObjectError
 from store.laying import lay
 from store.log import Entry, Kind, Log
@@ -194,7 +196,10 @@ class WriteStore:
     def _publish(
         self, batch: int, sources: Sequence[Source], replays: Sequence[int], counted: _Counted
     ) -> Commit:
-        rows = self._catalogue.rows_of(batch) if counted.several else counted.rows
+        rows = counted.rows
+        if counted.several:
+            with self._database.read() as connection:
+                rows = rows_of(connection, batch)
         detail = {
             "batch": batch, "days": counted.days, "reads": counted.reads, "rows": rows,
             "files": counted.digests, "sources": [s.digest.hex() for s in sources],

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import func, insert, select
 
 from store import tables
-from store.catalogue import LiveFile
 from store.compaction import Compaction
+from store.files import LiveFile
 from store.log import Entry, Kind
 from store.merging import Merged
 from store.places import Places

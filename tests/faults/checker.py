@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 
 from store import tables
 from store.access import decide
-from store.catalogue import FileState
 from store.errors import MeterkeepError
+from store.files import FileState
 from store.grants import Question
 from store.reads import Register
 from store.wiring import Store

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from store import compaction, lake, merging, tables
-from store.catalogue import LEASE, LiveFile
+from store.batches import LEASE
 from store.compaction import GRACE
 from store.envelope import BOX_SIZE
 from store.errors import CommitConflictError, KekError, ObjectError
+from store.files import LiveFile
 from store.quarantine import Rejected
 from store.reads import DAY_SLOTS, MeterDays, Register
 from store.wiring import Settings

@@ -15,11 +15,11 @@ from typer.testing import CliRunner, Result
 
 import meterkeep
 from store import export_grounds, lake, retention_rules, tables
-from store.catalogue import FileState
 from store.errors import InputError
 from store.export_book import LIFE
 from store.exporting import expire
 from store.facts import Supply
+from store.files import FileState
 from store.holding import trees
 from store.log import Entry, Kind
 from store.log_commands import store_copies

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import lake
-from store.catalogue import LiveFile
 from store.envelope import BOX_SIZE, run_digest, run_digests
 from store.errors import TamperedError
+from store.files import LiveFile
 from store.merge_check import check
 from store.merging import Merged
 from store.reads import Register
