@@ -25,13 +25,13 @@ from store.ports import Range
 from store.wiring import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
+from tests.faults.servers import Server
 from tests.faults.test_life_kill import Killer
-from tests.faults.test_restart import Server, server
 from tests.faults.test_restart import settings as postgres_settings
 from tests.store.exporting import Here, Supplier
 from tests.world import DAY, World, days_of, mpan, opened, window_of
 
-__all__ = ["postgres_settings", "server"]  # fixtures
+__all__ = ["postgres_settings"]  # a fixture
 
 METERS = 12
 SPAN = window_of(DAY, 40)  # two months
