@@ -24,7 +24,7 @@ from store.errors import MeterkeepError, TamperedError
 from store.files import FileState, LiveFile
 from store.log import Entry, Kind, Log
 from store.merge_check import check
-from store.merging import MOST_ROWS, Merge, Merged, merge
+from store.merging import MOST_ROWS, Merge, Merged, merge_runs
 from store.patient import Patient
 from store.reads import Register
 from store.run_tables import Table, portions
@@ -45,6 +45,7 @@ QUIET = 3_600.0  # seconds without a commit, after which a month is compacted ho
 
 Spread = Callable[[Sequence[Merge]], Iterator[tuple[bytes, Merged]]]
 """Gives tasks to an executor; yields the first subject of each and what was made."""
+_Spans = dict[bytes, tuple[int, int, "NDArray[np.intp]"]]  # as `Table.part` takes them
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Compaction:
         """
         batch = self._catalogue.reserve()
         try:
-            made = self._made(batch, files, most_meters, spread or self._here)
+            made = self._made(batch, files, most_meters, spread)
             self._swap(batch, files, made)
         except MeterkeepError:
             with suppress(MeterkeepError):  # sweep clears what this cannot
@@ -141,7 +142,7 @@ class Compaction:
         return Compacted(Register(first.register), first.month, len(files), len(made), rows, size)
 
     def _made(
-        self, batch: int, files: Sequence[LiveFile], most_meters: int, spread: Spread
+        self, batch: int, files: Sequence[LiveFile], most_meters: int, spread: Spread | None
     ) -> list[Checked]:
         """Return the outputs, each checked."""
         with self._database.read() as connection:
@@ -150,13 +151,13 @@ class Compaction:
         del indexes
         cuts = [0, *[end for _, end in _portions(whole.rows_of, most_meters)]]
         tasks = []
-        spans: dict[bytes, tuple[int, int, NDArray[np.intp]]] = {}
+        spans: _Spans = {}
         for (start, end), some in zip(pairwise(cuts), whole.by_subjects(cuts), strict=True):
             low, high = whole.subjects[start].tobytes(), whole.subjects[end - 1].tobytes()
             tasks.append(Merge(batch, tuple(files), low, high))
             spans[low] = start, end, some
         made = []
-        for low, new in spread(tasks):
+        for low, new in spread(tasks) if spread else self._here(tasks, whole, spans):
             index = check(Patient(self._objects), files, whole.part(*spans[low]), new)
             digest = self._catalogue.index(batch, new.name, index)
             made.append(Checked(new.name, new.rows, new.size, digest))
@@ -164,9 +165,13 @@ class Compaction:
             raise TamperedError("index", "a merge would lose rows: nothing was changed")
         return made
 
-    def _here(self, tasks: Sequence[Merge]) -> Iterator[tuple[bytes, Merged]]:
+    def _here(
+        self, tasks: Sequence[Merge], whole: Table, spans: _Spans
+    ) -> Iterator[tuple[bytes, Merged]]:
+        objects = Patient(self._objects)
         for task in tasks:
-            yield task.low, merge(self._database, self._catalogue, Patient(self._objects), task)
+            runs = whole.part(*spans[task.low])
+            yield task.low, merge_runs(self._catalogue, objects, task, runs)
 
     def _swap(self, batch: int, old: Sequence[LiveFile], new: Sequence[Checked]) -> None:
         detail = {

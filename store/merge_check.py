@@ -23,7 +23,7 @@ from store import lake
 from store.envelope import run_digests
 from store.errors import TamperedError
 from store.merging import Merged, keys
-from store.run_tables import Table, encoded, portions
+from store.run_tables import Table, alike, encoded, portions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,10 +124,13 @@ def _hold(
 def _carried(inputs: Table, some: NDArray[np.intp], window: _Window) -> NDArray[np.intp]:
     """Find the runs that came out as they went in, by their digest; return the others."""
     owner = inputs.owner[some] - window.first
-    whole = inputs.digest[some] == window.digest[owner]
+    likely = np.flatnonzero(inputs.rows[some] == window.rows[owner])
+    if not len(likely):
+        return some
+    whole = likely[alike(inputs.digest[some[likely]], window.digest[owner[likely]])]
     times = np.bincount(owner[whole], minlength=len(window.rows))
     window.covered += np.repeat(times, window.rows).astype(np.uint8)
-    return np.asarray(some[~whole])
+    return np.delete(some, whole)
 
 
 def _by_batch(
@@ -142,12 +145,20 @@ def _by_batch(
     likely = np.flatnonzero((of[group] == wanted) & (rows[group] == inputs.rows[some]))
     run = np.full(len(of), -1)
     run[group[likely]] = likely
-    row, rows, run = row[np.repeat(run >= 0, rows)], rows[run >= 0], run[run >= 0]
-    good = _digests(window.boxes.take(row), rows) == inputs.digest[some[run]]
-    window.covered[row[np.repeat(good, rows)]] += 1
-    found = np.zeros(len(some), bool)
-    found[run[good]] = True
-    return some[~found]
+    row, rows, run = _only(run >= 0, row, rows, run)
+    good = alike(_digests(window.boxes.take(row), rows), inputs.digest[some[run]])
+    row, _, run = _only(good, row, rows, run)
+    window.covered[row] += 1
+    return np.delete(some, run)
+
+
+def _only(
+    good: NDArray[np.bool_], row: NDArray[np.intp], rows: NDArray[np.int64], run: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.intp]]:
+    """Return of groups the good ones: the rows in them, how many each has, its run."""
+    if good.all():
+        return row, rows, run
+    return row[np.repeat(good, rows)], rows[good], run[good]
 
 
 def _grouped(
@@ -155,7 +166,7 @@ def _grouped(
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows not covered yet by batch and subject; batch << 16 | subject of each, rows."""
     row = np.flatnonzero(window.covered == 0)
-    held = window.boxes.view(lake.BOX)["batch"][row].astype(np.int64)
+    held = (window.key[row] & np.uint64(0xFFFFFFFF)).astype(np.int64)  # the batch: see `keys`
     # The rows of one batch stay in their order: by subject, then day. They are below 65,536.
     order = np.sort(held << 16 | row)
     row = order & 0xFFFF
@@ -174,7 +185,7 @@ def _by_heads(
     row = np.minimum(np.searchsorted(window.key, key), len(window.key) - 1)
     if not (
         np.array_equal(window.key[row], key)
-        and (_digests(window.boxes.take(row), rows) == inputs.digest[some]).all()
+        and alike(_digests(window.boxes.take(row), rows), inputs.digest[some]).all()
     ):
         raise TamperedError("run", _LOST)
     window.covered += np.bincount(row, minlength=len(window.boxes)).astype(np.uint8)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS: Final = 1 << 20  # of one level-1 file, where it has more than one meter: 160 MB
 WINDOW: Final = 1 << 17  # rows looked at at once: 19 MB; few ranges of each input, little memory
+_BATCH_BITS: Final = 32
+_BATCH: Final = np.uint64(0xFFFFFFFF)  # of a key: see `keys`
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,13 @@ def merge(
     with database.read() as connection:
         indexes = catalogue.indexes_of(connection, task.files, task.low, task.high)
     table = Table.of([file.name for file in task.files], indexes, task.low, task.high)
+    return merge_runs(catalogue, objects, task, table)
+
+
+def merge_runs(
+    catalogue: Catalogue, objects: Objects | Patient, task: Merge, table: Table
+) -> Merged:
+    """Do as `merge` does, where the runs of the task's subjects are known already."""
     first, rows = task.files[0], table.rows_of
     built = lake.Builder(Register(first.register), first.month, 1, task.batch, int(rows.sum()))
     sizes: list[int] = []
@@ -107,6 +116,23 @@ def keys(boxes: NDArray[np.void], owner: NDArray[np.int64]) -> NDArray[np.uint64
     return np.asarray(key << np.uint64(32) | head["batch"], np.uint64)
 
 
+def ascending(key: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return where the rows lie, by ascending `keys`.
+
+    The batches of a window are near each other: key and place mostly go into one number, and
+    numbers alone are sorted in half the time.
+    """
+    batch = key & _BATCH
+    least, place = batch.min(), np.arange(len(key), dtype=np.uint64)
+    width, shift = int(batch.max() - least).bit_length(), len(key).bit_length()
+    if width + shift > _BATCH_BITS:
+        return np.argsort(key)
+    both = (key >> np.uint64(_BATCH_BITS) << np.uint64(width) | batch - least) << np.uint64(shift)
+    both |= place
+    both.sort()
+    return np.asarray(both & np.uint64((1 << shift) - 1), np.intp)
+
+
 def _add(
     built: lake.Builder,
     objects: Objects | Patient,
@@ -118,7 +144,7 @@ def _add(
     some = table.within(first, first + len(rows))
     boxes = table.boxes(objects, some)
     key = keys(boxes, np.repeat(table.owner[some] - first, table.rows[some]))
-    order = None if (key[1:] > key[:-1]).all() else np.argsort(key)
+    order = None if (key[1:] > key[:-1]).all() else ascending(key)
     subjects = np.repeat(table.subjects[first : first + len(rows)], rows)
     for start, end in lake.groups(rows.tolist()):
         mine = boxes[start:end] if order is None else boxes.take(order[start:end])

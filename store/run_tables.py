@@ -95,10 +95,11 @@ class Table:
 
     def by_subjects(self, cuts: Sequence[int]) -> Iterator[NDArray[np.intp]]:
         """Yield as `within` does, for the subjects from each of ``cuts`` to the next."""
-        order = np.argsort(self.owner, kind="stable")
-        bounds = np.searchsorted(self.owner[order], cuts).tolist()
+        # Owner and place as one number: sorted four times as fast as owners with their places.
+        both = np.sort(self.owner.astype(np.int64) << 32 | np.arange(len(self.owner)))
+        bounds = np.searchsorted(both, np.array(cuts, np.int64) << 32).tolist()
         for start, end in pairwise(bounds):
-            yield np.sort(order[start:end])
+            yield np.sort(both[start:end] & 0xFFFFFFFF)
 
     def boxes(self, objects: Objects | Patient, some: NDArray[np.intp]) -> NDArray[np.void]:
         """Return the boxes of the runs number ``some``, in as few ranges as they lie in."""
@@ -148,6 +149,12 @@ def ranked(subjects: NDArray[np.void]) -> tuple[NDArray[np.void], NDArray[np.int
     owner = np.empty(len(order), np.int32)
     owner[order] = np.cumsum(fresh) - 1
     return subjects[order][fresh], owner
+
+
+def alike(some: NDArray[np.void], others: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Return which of ``some`` (V16) are the same bytes as those in their place in ``others``."""
+    one, other = some.view(np.uint64), others.view(np.uint64)
+    return np.asarray((one[::2] == other[::2]) & (one[1::2] == other[1::2]))
 
 
 def portions(rows: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:

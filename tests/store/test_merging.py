@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import count
+from random import Random
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from store.envelope import BOX_SIZE, run_digest, run_digests
 from store.errors import TamperedError
 from store.files import LiveFile
 from store.merge_check import check
-from store.merging import Merged
+from store.merging import Merged, ascending, keys
 from store.reads import Register
 from store.run_tables import Table, decoded, encoded, portions, ranked
 from store.runs import NewFile, Run
@@ -191,3 +192,22 @@ def test_many_digests_are_the_digests_of_each(rows: list[int]) -> None:
     ends = np.cumsum(rows).tolist()
     each = [boxes[(end - n) * BOX_SIZE : end * BOX_SIZE] for end, n in zip(ends, rows, strict=True)]
     assert run_digests(memoryview(boxes), ends) == b"".join(map(run_digest, each))
+
+
+@given(
+    st.sets(
+        st.tuples(st.integers(0, 65_535), st.integers(0, 65_535), st.integers(1, 2**32 - 1)),
+        min_size=1,
+    ),
+    st.randoms(use_true_random=False),
+    st.integers(0, 31),
+)
+def test_rows_ascend_whether_their_batches_lie_near_each_other_or_far_apart(
+    rows: set[Row], order: Random, near: int
+) -> None:
+    mixed = sorted({(owner, day, max(batch >> near, 1)) for owner, day, batch in rows})
+    order.shuffle(mixed)
+    boxes = np.zeros(len(mixed), lake.BOX)
+    owner, boxes["day"], boxes["batch"] = np.array(mixed).T
+    found = ascending(keys(boxes, owner))
+    assert [mixed[at] for at in found.tolist()] == sorted(mixed)
