@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tarfile
@@ -31,6 +30,7 @@ import typer
 from typer.main import get_command
 
 import meterkeep
+from tests.served import port_of_ours
 
 ROOT = Path(__file__).parent.parent
 ARCHIVE = ROOT.parent / "shared/data/lcl_2013_100_households_raw_csv.tar.xz"
@@ -148,15 +148,14 @@ def terminal(folder: Path) -> Iterator[Terminal]:
         pytest.skip("meterkeep is not installed beside this Python: `make test` installs it")
     (folder / ".venv").mkdir()
     (folder / ".venv/bin").symlink_to(programs)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        one = Terminal(folder, free.getsockname()[1])
-    try:
-        yield one
-    finally:
-        if one.service is not None:
-            one.service.terminate()
-            one.service.communicate(timeout=30)
+    with port_of_ours() as port:
+        one = Terminal(folder, port)
+        try:
+            yield one
+        finally:
+            if one.service is not None:
+                one.service.terminate()
+                one.service.communicate(timeout=30)
 
 
 def differences(one: Terminal, session: Sequence[Step], *, by_shape: bool) -> list[str]:

@@ -7,20 +7,15 @@ is asked. Where node, npm or a registry is absent the tests are skipped, with th
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,20 +23,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from store.credentials import new_client
-from store.grounds import FOREVER
-from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
 from store.wiring import Settings, initialise, open_store
-from store.writestore import Source
-from tests.service.conftest import wait_for
+from tests.served import HOME, filled, port_of_ours, serving
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-HOME = Mpxn.parse("1200000000020")
 PATIENCE = 120  # seconds
-PROGRAM = (
-    "import sys; from service import server; from store.wiring import Settings; "
-    "server.serve(Settings.from_environment(), '127.0.0.1', int(sys.argv[1]), 1)"
-)
 THEIRS = """
 [[issuer]]
 issuer = "{issuer}"
@@ -76,14 +62,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
-def serving(folder: Path, port: int, **more: str) -> Iterator[Path]:
+def reader_of(folder: Path, port: int, **more: str) -> Iterator[Path]:
     """Run the service with one home and one reader; yield the reader's client file."""
     env = {
         "METERKEEP_HOME": str(folder / "home"),
@@ -94,30 +74,11 @@ def serving(folder: Path, port: int, **more: str) -> Iterator[Path]:
     initialise(settings)
     with open_store(settings) as store:
         client = new_client(store.facts, "reader", ["OU"], settings.public_url)
-        days = np.arange(day_of(date(2025, 3, 28)), day_of(date(2025, 4, 2)), dtype=np.int32)
-        shape = (len(days), 48)
-        part = MeterDays(
-            (HOME,), np.zeros(len(days), np.int32),
-            np.full(len(days), Register.ACTIVE_IMPORT, np.uint8), days,
-            np.full(shape, 100, np.uint16), np.full(shape, State.MEASURED, np.uint8),
-        )  # fmt: skip
-        store.writes.commit([part], [Source(hashlib.sha256(b"x").digest(), "test", "", 1, ())])
-        store.facts.grant_consent(
-            HOME, client["client_id"], Window(0, FOREVER), granularity="PT30M",
-            purpose="energy_advice", evidence=bytes(32), reference="letter",
-        )  # fmt: skip
+        filled(store, client["client_id"], purpose="energy_advice")
     out = folder / "client.json"
     out.write_text(json.dumps(client))
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("METERKEEP_")}
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(port)],
-        cwd=ROOT, env=kept | env | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        try:
-            wait_for(port, process)
-            yield out
-        finally:
-            process.kill()
+    with serving(port, env):
+        yield out
 
 
 def told(programs: Path, *words: str) -> Any:
@@ -154,7 +115,7 @@ def certificate() -> str:
 def test_another_program_s_client_gets_a_token_reads_and_revokes(
     programs: Path, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, free_port()) as client:
+    with port_of_ours() as port, reader_of(tmp_path, port) as client:
         said = told(programs, "client.mjs", str(client), HOME.text)
     assert said["token_type"] == "dpop"
     assert said["answer"]["status"] == 200
@@ -166,12 +127,13 @@ def test_another_program_s_client_gets_a_token_reads_and_revokes(
 def test_tokens_of_a_fapi_issuer_read_by_proof_and_by_certificate(
     programs: Path, tmp_path: Path
 ) -> None:
-    port, issuer = free_port(), f"http://127.0.0.1:{free_port()}"
-    service, issuers = f"http://127.0.0.1:{port}", tmp_path / "issuers.toml"
-    issuers.write_text(THEIRS.format(issuer=issuer, service=service))
-    more = {"METERKEEP_ISSUERS": str(issuers), "METERKEEP_TRUSTED_PROXIES": "127.0.0.1/32"}
-    with serving(tmp_path, port, **more):
-        said = told(programs, "issuer.mjs", issuer, service, HOME.text, certificate())
+    with port_of_ours() as port, port_of_ours() as theirs:
+        issuer, service = f"http://127.0.0.1:{theirs}", f"http://127.0.0.1:{port}"
+        issuers = tmp_path / "issuers.toml"
+        issuers.write_text(THEIRS.format(issuer=issuer, service=service))
+        more = {"METERKEEP_ISSUERS": str(issuers), "METERKEEP_TRUSTED_PROXIES": "127.0.0.1/32"}
+        with reader_of(tmp_path, port, **more):
+            said = told(programs, "issuer.mjs", issuer, service, HOME.text, certificate())
     assert said["proof"]["token_type"] == "dpop"
     assert said["certificate"]["token_type"] == "bearer"
     for way in ("proof", "certificate"):

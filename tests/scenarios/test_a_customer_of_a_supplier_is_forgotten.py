@@ -11,7 +11,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -31,6 +30,7 @@ from typer.testing import CliRunner
 from meterkeep import build
 from service.client import Client
 from store.reads import Mpxn
+from tests.served import port_of_ours
 from tests.world import mpan
 
 ROOT = Path(__file__).parents[2]
@@ -115,18 +115,16 @@ def published(path: Path) -> tuple[int, int]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path / "lcl", filter="data")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        one = Desk(tmp_path, int(probe.getsockname()[1]))
     for name in [name for name in os.environ if name.startswith("METERKEEP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "store"))
-    monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{one.port}")
     monkeypatch.chdir(tmp_path)
-    return one
+    with port_of_ours() as port:
+        monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        yield Desk(tmp_path, port)
 
 
 def test_a_customer_of_a_supplier_is_forgotten_everywhere(desk: Desk) -> None:

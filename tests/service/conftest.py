@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -32,7 +29,6 @@ URL = "http://127.0.0.1:8700"
 HOME = Mpxn.parse("1200000000020")
 OTHER = Mpxn.parse("1800021679848")
 ENERGY = 54_321  # Wh in every half-hour that arrived: found in any output, it is a leak
-PATIENCE = 60  # seconds
 FIRST, LAST = date(2025, 1, 1), date(2025, 4, 1)
 MOVED_IN = local_midnight(date(2025, 2, 1))
 
@@ -201,16 +197,3 @@ def calling(world: World) -> Callable[[Callable[[Caller], Coroutine[Any, Any, No
             await body(Caller(world, http))
 
     return lambda body: asyncio.run(run(body))
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a server of a process answers; a machine with much to do takes its time."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        assert process.poll() is None, process.stderr.read() if process.stderr else b""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the server did not come up")

@@ -5,35 +5,26 @@ Nothing here is a ratio of times: `make bench` measures those (`noise`).
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import pytest
 
 from service.client import Client
 from store.credentials import new_client
-from store.grounds import FOREVER
 from store.policy import read
-from store.reads import MeterDays, Mpxn, Register, State, Window
 from store.wiring import Settings, create_kek, initialise, open_store
-from store.writestore import Source
-from tests.service.test_serving import PROGRAM, ROOT, day_of_text, free_port, wait_for
+from tests.served import HOME, filled, port_of_ours, serving
 
-HOME = Mpxn.parse("1200000000020")
 RATE, BURST = 20, 40
 CONNECTIONS = 4
 ASKED = 30  # questions of the calm client, fewer than its burst and slower than its rate
@@ -55,19 +46,20 @@ class Running:
 def running(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Running]:
-    workers, port = 1, free_port()
+    workers = 1
     monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("METERKEEP_POLICIES", str(tight(tmp_path / "policies")))
     if request.param.startswith("PostgreSQL"):
         workers = 2
         monkeypatch.setenv("METERKEEP_DATABASE_URL", request.getfixturevalue("postgres_url"))
-    settings = Settings.from_environment()
-    create_kek(settings.kek)  # the database has its tables already, so `initialise` makes none
-    initialise(settings)
-    clients = filled(settings)
-    with serving(port, workers):
-        yield Running(port, clients)
+    with port_of_ours() as port:
+        monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        settings = Settings.from_environment()
+        create_kek(settings.kek)  # the database has its tables already, so `initialise` makes none
+        initialise(settings)
+        clients = advisers(settings)
+        with serving(port, workers=workers):
+            yield Running(port, clients)
 
 
 def tight(folder: Path) -> Path:
@@ -81,40 +73,15 @@ def tight(folder: Path) -> Path:
     return folder
 
 
-def filled(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Keep one home's reads and let two advisers in."""
+def advisers(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Keep one home's reads and let two advisers in; returns their clients."""
     with open_store(settings) as store:
-        days = np.arange(day_of_text("2025-03-28"), day_of_text("2025-04-02"), dtype=np.int32)
-        shape = (len(days), 48)
-        part = MeterDays(
-            (HOME,), np.zeros(len(days), np.int32),
-            np.full(len(days), Register.ACTIVE_IMPORT, np.uint8), days,
-            np.full(shape, 100, np.uint16), np.full(shape, State.MEASURED, np.uint8),
-        )  # fmt: skip
-        store.writes.commit([part], [Source(hashlib.sha256(b"x").digest(), "test", "", 1, ())])
-        clients = {}
-        for who in ("noisy", "calm"):
-            clients[who] = dict(new_client(store.facts, who, ["OU"], settings.public_url))
-            store.facts.grant_consent(
-                HOME, clients[who]["client_id"], Window(0, FOREVER), granularity="PT30M",
-                purpose="advice", evidence=bytes(32), reference="letter",
-            )  # fmt: skip
+        clients = {
+            who: dict(new_client(store.facts, who, ["OU"], settings.public_url))
+            for who in ("noisy", "calm")
+        }
+        filled(store, *(one["client_id"] for one in clients.values()))
     return clients
-
-
-@contextmanager
-def serving(port: int, workers: int) -> Iterator[None]:
-    program = PROGRAM.replace(", 1)", f", {workers})")
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(port)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        try:
-            wait_for(port, process)
-            yield
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 @dataclass

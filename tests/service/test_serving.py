@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -12,36 +11,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from service import commands, server
 from store.errors import InputError, MeterkeepError, NotInitialisedError, RefusedError, StoreError
-from store.grounds import FOREVER
-from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
 from store.wiring import Settings, initialise, open_store
-from store.writestore import Source
-from tests.service.conftest import wait_for
+from tests.served import ROOT, filled, port_of_ours, serving
 
 HOME = "1200000000020"
-ROOT = Path(__file__).parents[2]
 WINDOW = ["--srv", "4.8.1", "--from", "2025-03-29", "--to", "2025-04-01"]
-PROGRAM = (
-    "import sys; from service import server; from store.wiring import Settings; "
-    "server.serve(Settings.from_environment(), '127.0.0.1', int(sys.argv[1]), 1)"
-)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -63,46 +46,18 @@ def run(*words: str) -> tuple[Any, MeterkeepError | None]:
 
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    port = free_port()
-    monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
-    settings = Settings.from_environment()
-    initialise(settings)
-    out = tmp_path / "reader.json"
-    result, error = run("party", "add", "reader", "--role", "OU", "--out", str(out), "--json")
-    assert error is None
-    code = json.loads(result.stdout)["client_id"]
-    with open_store(settings) as store:
-        days = np.arange(day_of_text("2025-03-28"), day_of_text("2025-04-02"), dtype=np.int32)
-        shape = (len(days), 48)
-        part = MeterDays(
-            (Mpxn.parse(HOME),),
-            np.zeros(len(days), np.int32),
-            np.full(len(days), Register.ACTIVE_IMPORT, np.uint8),
-            days,
-            np.full(shape, 100, np.uint16),
-            np.full(shape, State.MEASURED, np.uint8),
-        )
-        store.writes.commit([part], [Source(hashlib.sha256(b"x").digest(), "test", "", 1, ())])
-        store.facts.grant_consent(
-            Mpxn.parse(HOME), code, Window(0, FOREVER), granularity="PT30M", purpose="advice",
-            evidence=bytes(32), reference="letter",
-        )  # fmt: skip
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(port)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-    ) as process:
-        try:
-            wait_for(port, process)
+    with port_of_ours() as port:
+        monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("METERKEEP_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        settings = Settings.from_environment()
+        initialise(settings)
+        out = tmp_path / "reader.json"
+        result, error = run("party", "add", "reader", "--role", "OU", "--out", str(out), "--json")
+        assert error is None
+        with open_store(settings) as store:
+            filled(store, json.loads(result.stdout)["client_id"])
+        with serving(port) as process:
             yield Running(port, tmp_path, process)
-        finally:
-            process.kill()
-
-
-def day_of_text(text: str) -> int:
-    return day_of(date.fromisoformat(text))
 
 
 def test_the_example_in_python_reads(running: Running, tmp_path: Path) -> None:
