@@ -31,7 +31,7 @@ from store.errors import MeterkeepError
 Claims = dict[str, Any]
 Key = OKPKey | ECKey | RSAKey
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256")  # RFC 8037's and 9864's names of one signature
-EDDSA = ALGORITHMS[1]
+ES256, EDDSA = ALGORITHMS[:2]
 REFUSED = "the token is refused: "
 _FORM = re.compile(r"([A-Za-z0-9_-]{1,1200})\.([A-Za-z0-9_-]{1,3400})\.([A-Za-z0-9_-]{1,684})\Z")
 _HEADER = frozenset({"alg", "typ", "kid"})
