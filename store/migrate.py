@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0014"
+CURRENT = "0015"
 KNOWN = (
     "0001",
     "0003",
@@ -32,6 +32,7 @@ KNOWN = (
     "0012",
     "0013",
     "0014",
+    "0015",
 )
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 

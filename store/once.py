@@ -26,7 +26,8 @@ class Use:
 
     Attributes:
         token: Digest of what sort of thing, who issued it, and its number.
-        expires: Seconds since 1970 from when on it is refused for its age; swept after that.
+        expires: Seconds since 1970 from when on it is refused for its age; swept after that. It
+            says where the use is noted, so it must follow from what its owner signed.
     """
 
     token: bytes = field(repr=False)
@@ -51,7 +52,7 @@ class Use:
 
     def noted(self, connection: Session) -> bool:
         """Return whether it was noted, in the caller's snapshot."""
-        return bool(_NOTED.rows(connection, token=self.token))
+        return bool(_NOTED.rows(connection, token=self.token, expires=self.expires))
 
 
 def first(connection: Session, *uses: Use) -> bool:
@@ -68,4 +69,7 @@ _NOTE = Prepared(
         "ON CONFLICT DO NOTHING RETURNING token"
     ).bindparams(bindparam("token", type_=LargeBinary), bindparam("expires", type_=Float))
 )
-_NOTED = Prepared(select(tables.once.c.token).where(tables.once.c.token == bindparam("token")))
+_o = tables.once.c
+_NOTED = Prepared(
+    select(_o.token).where(_o.expires == bindparam("expires"), _o.token == bindparam("token"))
+)

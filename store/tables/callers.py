@@ -9,8 +9,10 @@ from store.tables.schema import metadata
 once = Table(  # what may be used only once: assertions, proofs
     "once",
     metadata,
+    Column("expires", Float, primary_key=True, autoincrement=False),
     Column("token", LargeBinary, primary_key=True),  # digest of who and which
-    Column("expires", Float, nullable=False, index=True),
+    # One tree, by time: an answer writes one page of it, and those of a minute lie together.
+    sqlite_with_rowid=False,
 )
 
 allowances = Table(  # what clients have left of their limits
