@@ -53,8 +53,8 @@ def pack(energy: NDArray[np.uint16], states: NDArray[np.uint8]) -> tuple[bytes, 
     """
     if energy.ndim != 2 or energy.shape[1] != DAY_SLOTS or energy.shape != states.shape:  # noqa: PLR2004
         raise MalformedReadError("a meter-day has 48 half-hours, each with its state")
-    valued = (states == State.MEASURED) | (states == State.ESTIMATED)
-    if np.any(states > State.RETRACTED) or np.any((energy <= HIGHEST) != valued):
+    valued = (states == State.MEASURED.value) | (states == State.ESTIMATED.value)
+    if np.any(states > State.RETRACTED.value) or np.any((energy <= HIGHEST) != valued):
         raise MalformedReadError("values and states disagree, or a value is above 65,533")
     if np.any((energy != MISSING) != valued):
         raise MalformedReadError("65,534 is reserved")
@@ -71,4 +71,4 @@ def unpack_energy(blocks: bytes) -> NDArray[np.uint16]:
 
 def unpack_states(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return uint8[n, 48], State numbers, of uint8[n, 12] packed states."""
-    return _SPREAD[packed].view(np.uint8)
+    return _SPREAD.take(packed).view(np.uint8)

