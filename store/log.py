@@ -38,8 +38,9 @@ GROUP = 256  # leaves committed together at most
 MANY = 24  # leaves of a group after which company is worth waiting for
 COMPANY = 0.0005  # seconds
 LATE = 0.1  # seconds; a late entry that no answer took for one to two of them has its own group
+ALIKE = 1.0  # seconds whose entry ids begin alike: an index takes neighbours on one page
 IDLE = 1.0  # seconds without a late entry after which nobody looks for one
-ALONG = 4  # late entries that an answer takes along
+ALONG = 8  # late entries that an answer takes along, once so many wait: they share their pages
 MOST_LATE = 1_024  # such entries kept in memory; more are let go, and missed as outcomes
 
 
@@ -112,6 +113,7 @@ class Log:
         self._turn = threading.Lock()  # who commits a group now
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._alike, self._drawn = bytes(4), float("-inf")  # how ids begin; since when
         self._looked = self._seen = 0.0  # monotonic: for what is late; when there was something
         self.written = 0
         self.heard: Callable[[int], None] = lambda _: None
@@ -214,8 +216,10 @@ class Log:
             self._thread.join()
 
     def _rows(self, entry: Entry, at: float) -> tuple[EntryId, dict[str, Any], dict[str, Any]]:
-        drawn = os.urandom(ENTRY_SIZE + 32)
-        identity, key = drawn[:ENTRY_SIZE], drawn[ENTRY_SIZE:]
+        drawn = os.urandom(ENTRY_SIZE - len(self._alike) + 32)
+        if abs(at - self._drawn) > ALIKE:
+            self._drawn, self._alike = at, os.urandom(len(self._alike))
+        identity, key = self._alike + drawn[:-32], drawn[-32:]
         detail = canonical(entry.detail)
         leaf = encode(entry, identity, at, key, detail)
         return (
@@ -274,7 +278,7 @@ class Log:
 
     def _take_along(self) -> list[_Waiting]:
         """Take some late entries: a group of their own would hold an answer up."""
-        if not self._ready and not self._aged:
+        if len(self._ready) + len(self._aged) < ALONG:
             return []
         with self._wake:
             late = self._aged + self._ready

@@ -105,7 +105,7 @@ def test_what_is_synced_is_the_log_that_sqlite_writes(database: Database, tmp_pa
 
 def test_a_commit_behind_leaves_the_copying_to_others(database: Database, tmp_path: Path) -> None:
     """SQLite would copy its log into the database within every so many commits: milliseconds."""
-    for number in range(400):
+    for number in range(800):
         database.hot_write_behind(noting(number.to_bytes(2, "big") * 100)).result()
     assert (tmp_path / "a.db-wal").stat().st_size > 1_100 * 4_096
     with database.write() as connection:

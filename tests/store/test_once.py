@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from store import tables
+from store import migrate, tables
+from store.database import Database
 from store.errors import InputError
-from store.log import Entry, Kind
+from store.log import ALIKE, Entry, Kind
 from store.once import Use, first
 from store.wiring import Settings, Store, initialise, open_store
 from tests.world import World
@@ -84,3 +85,39 @@ def test_what_is_too_old_to_count_is_swept(folder_settings: Settings) -> None:
         store.compaction.sweep()
         with store.database.read() as connection:
             assert (old.noted(connection), young.noted(connection)) == (False, True)
+
+
+def test_what_was_used_before_the_store_was_raised_stays_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use, database = Use.of("dpop", "thumbprint", "1", AT), Database(settings.database_url)
+    settings.home.mkdir(exist_ok=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "CURRENT", "0014")
+        migrate.upgrade(database)
+    with database.write() as connection:
+        connection.execute(insert(tables.once).values(token=use.token, expires=use.expires))
+    migrate.upgrade(database)
+    with database.hot_write() as connection:
+        assert use.noted(connection)
+        assert not use(connection)
+    database.close()
+
+
+def test_two_numbers_of_one_moment_and_one_number_of_two_moments_are_different_uses(
+    world: World,
+) -> None:
+    uses = [Use.of("dpop", "t", number, at) for number in "12" for at in (AT, AT + 1)]
+    with world.store.database.hot_write() as connection:
+        assert [use(connection) for use in (*uses, *uses)] == [True] * 4 + [False] * 4
+
+
+def test_entries_of_one_second_begin_alike_and_are_different(world: World) -> None:
+    """An index takes neighbours on one page; those of another second lie elsewhere."""
+    entry = Entry(Kind.OPERATE, "a test")
+    now = [world.store.log.write(entry) for _ in range(20)]
+    world.clock.time += 2 * ALIKE
+    then = [world.store.log.write(entry) for _ in range(20)]
+    assert len({*now, *then}) == 40
+    assert len({one[:4] for one in now}) == len({one[:4] for one in then}) == 1
+    assert now[0][:4] != then[0][:4]
