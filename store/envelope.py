@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +47,7 @@ HEAD_SIZE = 10 + STATES_SIZE  # bytes: day, batch, dek, states
 SEALED_AT = HEAD_SIZE + NONCE_SIZE
 BOX_SIZE = SEALED_AT + BLOCK_SIZE + TAG_SIZE  # bytes: 146
 CHECK_SIZE = 16  # bytes
+_FEW = 8  # keys of handles kept ready: a store has one
 # A box cut in three, for all rows at once; "V" is bytes of any value, kept whole.
 _COLUMNS = np.dtype(
     [
@@ -54,6 +56,8 @@ _COLUMNS = np.dtype(
         ("sealed", f"V{BLOCK_SIZE + TAG_SIZE}"),
     ]
 )
+_SHARED_SIZE = 49  # bytes of `row_aad`
+_AAD = np.dtype([("shared", f"V{_SHARED_SIZE}"), ("head", f"V{HEAD_SIZE}")])
 _LENGTHS = [length.to_bytes(2, "big") for length in range(1 << 16)]  # measured: half the time
 
 
@@ -120,9 +124,10 @@ def unseal(dek: Cipher, aad: bytes, boxes: bytes | memoryview) -> bytes:
     """
     try:
         cut = np.frombuffer(boxes, _COLUMNS)
-        aads = [aad + head for head in cut["head"].tolist()]
-        opened = map(dek.decrypt, cut["nonce"].tolist(), cut["sealed"].tolist(), aads)
-        return b"".join(opened)
+        aads = np.empty(len(cut), _AAD)  # measured: half the time of joining them one by one
+        aads["shared"], aads["head"] = np.frombuffer(aad, f"V{_SHARED_SIZE}"), cut["head"]
+        told = aads.view(f"V{_AAD.itemsize}").tolist()
+        return b"".join(map(dek.decrypt, cut["nonce"].tolist(), cut["sealed"].tolist(), told))
     except (InvalidTag, ValueError):
         raise TamperedError("box", "a sealed row does not open: changed, moved or rolled") from None
 
@@ -204,17 +209,22 @@ def tag(key: bytes, purpose: bytes, text: str) -> bytes:
 
 def conceal(key: bytes, text: bytes, party: bytes) -> bytes:
     """Return ``text`` under AES-SIV for ``party``: the same each time, another for each party."""
-    return AESSIV(key).encrypt(text, [b"meterkeep mp v1", party])
+    return _siv(key).encrypt(text, [b"meterkeep mp v1", party])
 
 
 def reveal(key: bytes, concealed: bytes, party: bytes) -> bytes:
     """Return the text of `conceal`. Raises InputError where it was not made for this party."""
     try:
-        return AESSIV(key).decrypt(concealed, [b"meterkeep mp v1", party])
+        return _siv(key).decrypt(concealed, [b"meterkeep mp v1", party])
     except (InvalidTag, ValueError):
         raise InputError(
             "this meter_point was not issued to you: look it up again", code="unknown_meter_point"
         ) from None
+
+
+@lru_cache(_FEW)
+def _siv(key: bytes) -> AESSIV:
+    return AESSIV(key)
 
 
 def run_digest(boxes: bytes | memoryview) -> bytes:

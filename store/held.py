@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -29,27 +30,39 @@ class Held:
     def __del__(self) -> None:
         self.close()
 
-    def read(self, name: str, length: int, offset: int) -> bytes:
-        """Return ``length`` bytes at ``offset``, fewer where the file ends. Raises OSError."""
+    def read(self, parts: Iterable[tuple[str, int, int]]) -> list[bytes]:
+        """Return the bytes of each (name, offset, length), fewer where the file ends.
+
+        Raises OSError.
+        """
         with self._turn:
-            return os.pread(self._descriptor(name), length, offset)
+            self._let_go_in_time()
+            known, pread = self._open, os.pread
+            return [
+                pread(known[name] if name in known else self._opened(name), length, offset)
+                for name, offset, length in parts
+            ]
 
     def fill(self, name: str, into: memoryview, offset: int) -> int:
         """Read bytes at ``offset`` into ``into``; return how many there were. Raises OSError."""
         with self._turn:
-            return os.preadv(self._descriptor(name), [into], offset)
+            self._let_go_in_time()
+            known = self._open
+            descriptor = known[name] if name in known else self._opened(name)
+            return os.preadv(descriptor, [into], offset)
 
-    def _descriptor(self, name: str) -> int:
-        if time.monotonic() > self._until:
-            self._let_go()
-            self._until = time.monotonic() + LIFE
-        descriptor = self._open.get(name)
-        if descriptor is None:
-            descriptor = os.open(self._root + name, os.O_RDONLY)
-            if len(self._open) >= MOST:
-                os.close(self._open.pop(next(iter(self._open))))
-            self._open[name] = descriptor
+    def _opened(self, name: str) -> int:
+        descriptor = os.open(self._root + name, os.O_RDONLY)
+        if len(self._open) >= MOST:
+            os.close(self._open.pop(next(iter(self._open))))
+        self._open[name] = descriptor
         return descriptor
+
+    def _let_go_in_time(self) -> None:
+        now = time.monotonic()
+        if now > self._until:
+            self._let_go()
+            self._until = now + LIFE
 
     def forget(self, name: str) -> None:
         """Let one file go, because it is being removed."""

@@ -144,7 +144,13 @@ class FolderObjects:
 
     def get_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range, in order."""
-        return [self._get(part) for part in ranges]
+        try:
+            found = self._held.read(ranges)
+        except OSError as error:
+            raise ObjectError(f"an object cannot be read: {error.strerror}") from None
+        if any(len(one) != part.length for one, part in zip(found, ranges, strict=True)):
+            raise ObjectError("an object is shorter than the catalogue says")
+        return found
 
     def fill(self, ranges: Sequence[Range], into: memoryview) -> None:
         """Read the ranges into ``into``, one after the other."""
@@ -161,16 +167,7 @@ class FolderObjects:
 
     async def get_ranges_async(self, ranges: Sequence[Range]) -> list[bytes]:
         """Return the bytes of each range; a local range takes microseconds, so nothing awaits."""
-        return [self._get(part) for part in ranges]
-
-    def _get(self, part: Range) -> bytes:
-        try:
-            found = self._held.read(part.name, part.length, part.offset)
-        except OSError as error:
-            raise ObjectError(f"an object cannot be read: {error.strerror}") from None
-        if len(found) != part.length:
-            raise ObjectError("an object is shorter than the catalogue says")
-        return found
+        return self.get_ranges(ranges)
 
     def names(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Walk the folder; drafts are no objects."""

@@ -58,7 +58,7 @@ class Canvas:
 
     def lay(
         self,
-        boxes: bytes,
+        boxes: bytes | memoryview,
         window: Window,
         moment: Moment,
         aad: bytes,
@@ -77,27 +77,39 @@ class Canvas:
             TamperedError: A box does not open; nothing of this answer may be used.
         """
         rows = np.frombuffer(boxes, lake.BOX)
-        rows = rows[_chosen(rows, window, moment)]
+        unbroken = _unbroken(rows, window, moment)
+        rows = rows[_chosen(rows, window, moment) if unbroken is None else unbroken]
         line, states = rows["day"].astype(np.int64), block.unpack_states(rows["states"])
         if deks is None:
             energy = np.full(states.shape, MISSING, np.uint16)
         else:
             energy = _open(deks, aad, rows)
-        onto = _each_once(line - self._first)
+        onto = _each_once(line - self._first) if unbroken is None else self._place(line)
         if onto is not None and self._laid is None and window == self._window:
             # Nothing lies below, and what lies outside of the window is shown to nobody; where a
             # row says nothing its energy is MISSING (measured: 0.02 ms of 13 months).
+            if states.shape == self._shape:
+                self._laid = energy, states  # every day has its row
+                return
             below, known = self._ground()
             below[onto], known[onto] = energy, states
             return
         _clip(states, line, window)
         self._lay(line - self._first, energy, states)
 
+    def _place(self, line: NDArray[np.int64]) -> slice:
+        """Return where rows of days without a gap go."""
+        start = int(line[0]) - self._first if len(line) else 0
+        return slice(start, start + len(line))
+
     def _lay(
         self, line: NDArray[np.int64], energy: NDArray[np.uint16], states: NDArray[np.uint8]
     ) -> None:
         below, known = self._ground()
-        says = states != State.NOTHING
+        if not below.flags.writeable:  # as it was opened
+            below = below.copy()
+            self._laid = below, known
+        says = states != State.NOTHING.value
         onto = _each_once(line)
         if isinstance(onto, slice):
             np.copyto(below[onto], energy, where=says)
@@ -114,6 +126,24 @@ class Canvas:
             blank = np.full(self._shape, MISSING, np.uint16), np.zeros(self._shape, np.uint8)
             self._laid = blank
         return self._laid
+
+
+def _unbroken(rows: NDArray[np.void], window: Window, moment: Moment) -> slice | None:
+    """Return which rows count where all are of one commit and of days without a gap; None else.
+
+    So lie the rows of most meters once they are compacted (measured: 0.01 ms of 13 months).
+    """
+    if not len(rows):
+        return slice(0)
+    day, batches = rows["day"], rows["batch"]
+    first, batch = int(day[0]), batches[0]
+    days = np.arange(first, first + len(rows))
+    if np.count_nonzero(day != days) or np.count_nonzero(batches != batch):
+        return None
+    if not moment.counts(int(batch)):
+        return slice(0)
+    touched = window.days
+    return slice(max(0, touched[0] - first), max(0, touched[-1] + 1 - first))
 
 
 def _chosen(rows: NDArray[np.void], window: Window, moment: Moment) -> slice | NDArray[np.intp]:
@@ -161,7 +191,7 @@ def _turns(line: NDArray[np.int64]) -> list[NDArray[np.intp] | slice]:
 def _open(deks: Mapping[int, Dek], aad: bytes, rows: NDArray[np.void]) -> NDArray[np.uint16]:
     """Return uint16[n, 48] of sealed rows, each opened by the key that it names."""
     numbers = rows["dek"]
-    alike = len(rows) > 0 and bool((numbers == numbers[0]).all())
+    alike = len(rows) > 0 and not np.count_nonzero(numbers != numbers[0])
     used = {int(numbers[0])} if alike else set(numbers.tolist())
     if not used <= deks.keys():
         raise TamperedError("box", "a sealed row names a key that its subject never had")

@@ -11,11 +11,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -79,7 +79,17 @@ class _Plan:
 
     @property
     def ranges(self) -> list[Range]:
-        return [Range(found.name, found.run.offset, found.length) for _, found in self.runs]
+        return [Range(*found[:3]) for _, found in self.runs]
+
+    def held(self, body: bytes) -> dict[tuple[bytes, int], bytes | memoryview]:
+        """Return the boxes of each subject and register, of those of all runs in order."""
+        view, held = memoryview(body), dict[tuple[bytes, int], bytes | memoryview]()
+        at = 0
+        for key, runs in groupby(self.runs, _whose):
+            start, at = at, at + sum(found.length for _, found in runs)
+            more = view[start:at]
+            held[key] = b"".join((held[key], more)) if key in held else more
+        return held
 
 
 class ReadStore:
@@ -130,10 +140,10 @@ class ReadStore:
         A back-dated move-in makes reads another customer's; nobody may be granted them meanwhile.
         """
         plan = self._plan(_Asked({subject: window}, registers, None, mpxn))
-        fetched = self._objects.get_ranges(plan.ranges)
-        commits = self._catalogue.commits_of(_check(plan, fetched))
+        body = b"".join(self._objects.get_ranges(plan.ranges))
+        commits = self._catalogue.commits_of(_check(plan, body))
         moment = Moment(plan.commit, plan.reverted, commits)
-        return self._lay([(subject, window)], registers, window, plan, fetched, moment, sealed=True)
+        return self._lay([(subject, window)], registers, window, plan, body, moment, sealed=True)
 
     async def _answer(
         self, intent: Entry, grant: Grant, also: Also | None, *, sealed: bool
@@ -171,15 +181,14 @@ class ReadStore:
             # A compaction may have moved the rows and a sweep cleared the file: look once more.
             plan = await self._planned(asked)
             fetched = await self._objects.get_ranges_async(plan.ranges)
-        batches = _check(plan, fetched)
+        body = b"".join(fetched)
+        batches = _check(plan, body)
         commits = self._catalogue.known(batches)
         if commits is None:
             commits = await self._database.aside(self._catalogue.commits_of, batches)
         moment = Moment(plan.commit, plan.reverted, commits)
         parts = [(part.subject, part.window) for part in grant.parts if part.subject]
-        series = self._lay(
-            parts, grant.registers, grant.window, plan, fetched, moment, sealed=sealed
-        )
+        series = self._lay(parts, grant.registers, grant.window, plan, body, moment, sealed=sealed)
         return series, plan.commit
 
     async def _planned(self, asked: _Asked) -> _Plan:
@@ -227,25 +236,28 @@ class ReadStore:
         registers: Sequence[Register],
         window: Window,
         plan: _Plan,
-        fetched: Sequence[bytes],
+        body: bytes,
         moment: Moment,
         *,
         sealed: bool,
     ) -> tuple[Series, ...]:
         """Open what was fetched and lay it out, register by register."""
-        held: dict[tuple[bytes, int], list[bytes]] = defaultdict(list)
-        for (subject, found), boxes in zip(plan.runs, fetched, strict=True):
-            held[subject, found.register].append(boxes)
-        series = []
+        held, series = plan.held(body), []
         for register in registers:
             canvas = Canvas(window)
             for subject, span in parts:
-                if (subject, register) in held:
+                boxes = held.get((subject, register))
+                if boxes is not None:
                     aad = envelope.row_aad(self._store, register, subject)
                     deks = plan.deks[subject] if sealed else None
-                    canvas.lay(b"".join(held[subject, register]), span, moment, aad, deks)
+                    canvas.lay(boxes, span, moment, aad, deks)
             series.append(canvas.series(register))
         return tuple(series)
+
+
+def _whose(one: tuple[bytes, FoundRun]) -> tuple[bytes, int]:
+    subject, found = one
+    return subject, found.register
 
 
 def _spans(parts: Sequence[Part]) -> dict[bytes, Window]:
@@ -259,13 +271,15 @@ def _spans(parts: Sequence[Part]) -> dict[bytes, Window]:
     return spans
 
 
-def _check(plan: _Plan, fetched: Sequence[bytes]) -> list[int]:
+def _check(plan: _Plan, body: bytes) -> list[int]:
     """Check each run against its digest; return the batches that stand in them."""
-    for (_, found), boxes in zip(plan.runs, fetched, strict=True):
-        if envelope.run_digest(boxes) != found.run.digest:
+    view, at = memoryview(body), 0
+    for _, found in plan.runs:
+        start, at = at, at + found.length
+        if envelope.run_digest(view[start:at]) != found.digest:
             raise TamperedError("run", "the rows of a file are not those that were committed")
-    batches = np.frombuffer(b"".join(fetched), lake.BOX)["batch"]
-    if len(batches) and (batches == batches[0]).all():
+    batches = np.frombuffer(body, lake.BOX)["batch"]
+    if len(batches) and not np.count_nonzero(batches != batches[0]):
         return [int(batches[0])]
     distinct: list[int] = np.unique(batches).tolist()
     return distinct

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, LargeBinary, ScalarSelect, Select, bindpar
 
 from store import tables
 from store.database import Prepared, portions
+from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.files import FileState, LiveFile
 from store.runs import FoundRun, Run, find_run
@@ -58,8 +59,8 @@ class RunIndexes:
         six = dict(zip("abcdef", (*registers, *[registers[0]] * 6), strict=False))
         rows = _RUNS_OF.rows(connection, **six, first=months[0], last=months[-1], subject=subject)
         return [
-            FoundRun(name, register, month, run)
-            for name, register, month, page in rows
+            FoundRun(name, run.offset, run.rows * BOX_SIZE, register, run.digest)
+            for name, register, page in rows
             if (run := find_run(page, subject)) is not None
         ]
 
@@ -152,19 +153,23 @@ def _page_at(subject: bytes | ColumnElement[bytes]) -> ScalarSelect[bytes]:
     return page.correlate(f).scalar_subquery()
 
 
-def _runs_of() -> Select[tuple[str, int, int, bytes]]:
-    f, r = tables.files, tables.runs
+def _runs_of() -> Select[tuple[str, int, bytes]]:
+    f, r = tables.files.c, tables.runs.c
     subject = bindparam("subject", type_=LargeBinary)
-    return (
-        select(f.c.name, f.c.register, f.c.month, r.c.page)
-        .join_from(f, r, (r.c.file == f.c.id) & (r.c.first == _page_at(subject)))
-        .where(
-            f.c.register.in_([bindparam(name) for name in "abcdef"]),
-            f.c.month.between(bindparam("first"), bindparam("last")),
-            f.c.state == FileState.LIVE,
-            f.c.low <= subject,
-            f.c.high >= subject,
-        )
+    page = (
+        select(r.page)
+        .where(r.file == f.id, r.first <= subject)
+        .order_by(r.first.desc())
+        .limit(1)
+        .correlate(tables.files)
+        .scalar_subquery()
+    )
+    return select(f.name, f.register, page).where(
+        f.register.in_([bindparam(name) for name in "abcdef"]),
+        f.month.between(bindparam("first"), bindparam("last")),
+        f.state == FileState.LIVE,
+        f.low <= subject,
+        f.high >= subject,
     )
 
 

@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.reads import Register, month_name
 
@@ -127,17 +126,13 @@ class NewFile:
 
 
 class FoundRun(NamedTuple):
-    """One subject's run, and the file in which it lies."""
+    """One subject's run, where it lies: ``length`` bytes at ``offset`` of the object ``name``."""
 
     name: str
+    offset: int
+    length: int
     register: int
-    month: int
-    run: Run
-
-    @property
-    def length(self) -> int:
-        """Bytes of the run."""
-        return self.run.rows * BOX_SIZE
+    digest: bytes
 
 
 def place_name(register: int, month: int) -> str:

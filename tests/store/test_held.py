@@ -46,7 +46,7 @@ def test_a_file_kept_open_reads_as_one_just_opened(
     kept = Held(f"{files}{os.sep}")
     for name, length, offset in reads:
         whole = (files / name).read_bytes()
-        assert kept.read(name, length, offset) == whole[offset : offset + length]
+        assert kept.read([(name, offset, length)]) == [whole[offset : offset + length]]
 
 
 def test_no_more_files_are_open_than_the_bound(
@@ -55,7 +55,7 @@ def test_no_more_files_are_open_than_the_bound(
     monkeypatch.setattr(held, "MOST", 3)
     kept = Held(f"{files}{os.sep}")
     for name in "abcdefabc":
-        assert kept.read(name, 1, 0) == name.encode()
+        assert kept.read([(name, 0, 1)]) == [name.encode()]
         assert len(still_open(files)) <= 3
     kept.close()
     assert still_open(files) == []
@@ -68,12 +68,12 @@ def test_after_a_minute_a_removed_file_is_let_go(
     monkeypatch.setattr(held.time, "monotonic", lambda: now[0])
     kept = Held(f"{files}{os.sep}")
     kept._until = -1.0
-    assert kept.read("a", 1, 0) == b"a"
+    assert kept.read([("a", 0, 1)]) == [b"a"]
     (files / "a").unlink()  # another process sweeps
-    assert kept.read("a", 1, 0) == b"a"
+    assert kept.read([("a", 0, 1)]) == [b"a"]
     now[0] = held.LIFE + 1
     with pytest.raises(FileNotFoundError):
-        kept.read("a", 1, 0)
+        kept.read([("a", 0, 1)])
     assert still_open(files) == []
 
 
