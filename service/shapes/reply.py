@@ -92,20 +92,20 @@ def missing(series: Series) -> NDArray[np.bool_]:
 
 def unsaid(series: Series) -> NDArray[np.bool_]:
     """Return where no row speaks of a read, by the states alone (no key was needed for them)."""
-    return np.not_equal(series.states, State.MEASURED) & np.not_equal(
-        series.states, State.ESTIMATED
-    )
+    measured, estimate = State.MEASURED.value, State.ESTIMATED.value
+    return np.not_equal(series.states, measured) & np.not_equal(series.states, estimate)
 
 
 def estimated(series: Series) -> NDArray[np.bool_]:
     """Return where ``series`` has a read that was estimated, one flag per half-hour."""
-    return np.equal(series.states, State.ESTIMATED)
+    return np.equal(series.states, State.ESTIMATED.value)
 
 
 def runs(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return int64[n, 2]: the begin and end of every unbroken run of set ``flags``, in order."""
-    if not flags.any():
+    if not np.count_nonzero(flags):
         return np.empty((0, 2), np.int64)
-    padded = np.zeros(len(flags) + 2, np.int8)
+    padded = np.zeros(len(flags) + 2, np.bool_)
     padded[1:-1] = flags
-    return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)
+    edges: NDArray[np.int64] = (padded[1:] != padded[:-1]).nonzero()[0]
+    return edges.reshape(-1, 2)
