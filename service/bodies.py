@@ -70,13 +70,12 @@ def strict_object(body: bytes, known: Collection[str]) -> dict[str, Any]:
     return value
 
 
-def words_in_query(request: Request) -> dict[str, list[str]]:
-    """Return the parameters of the request's address, each with its values.
+def words_in_query(query: bytes) -> dict[str, list[str]]:
+    """Return the parameters of an address's query, each with its values.
 
     Raises:
         InputError: Too long or malformed (``bad_query``).
     """
-    query = request.scope["query_string"]
     if len(query) > _MOST_QUERY:
         raise InputError("the query is too long", code="bad_query")
     try:

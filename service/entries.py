@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ACTION: Final = "log search"
 READ: Final = "log read"  # what the policies call it
-_NO_STORE: Final = {"cache-control": "no-store", "vary": "accept"}
+_NO_STORE: Final = {"cache-control": "no-store"}
 
 
 class LogEntries:
@@ -55,7 +55,7 @@ class LogEntries:
         reasons = await self._permitted(party, principal)
         media = chosen(request.headers.get("accept"), shaped.MEDIA)
         asked = await self._store.database.threaded(
-            lambda: self._resolved(parse(words_in_query(request)), party)
+            lambda: self._resolved(parse(words_in_query(request.scope["query_string"])), party)
         )
         intent = await self._noted(asked, party, principal, reasons)
         page, names, sizes = await self._store.database.threaded(lambda: self._found(asked))

@@ -23,6 +23,7 @@ from store.wiring import Settings, open_store
 
 _BACKLOG = 2_048  # connections
 _FACTORY = "service.app:from_environment"
+_COLLECTED = 10_000  # new objects after which cycles are looked for: an answer leaves none behind
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
@@ -60,6 +61,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
                 # What start-up made stays for good: no collection need walk over it again.
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(_COLLECTED)
                 uvicorn.Server(_config(app)).run(sockets=[listener])
             return
         # Each worker opens a store of its own; this one was opened to find faults before them.

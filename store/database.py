@@ -151,6 +151,26 @@ class Prepared:
         return known
 
 
+class _Translated:
+    """Tells what a driver raised as a CatalogueError. Keeps nothing: one for all who enter."""
+
+    def __init__(self, driver_error: type[Exception]) -> None:
+        self._told = DBAPIError, PendingRollbackError, PoolTimeoutError, driver_error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # A broken rule of the schema is for the caller to understand.
+        if not isinstance(error, self._told) or isinstance(error, IntegrityError):
+            return
+        kept = type(getattr(error, "orig", error)).__name__
+        raise CatalogueError(
+            f"the catalogue's database refused ({kept}): is it running, reachable, and is "
+            "there room on its disk? Run it again: what was taken already is not taken twice"
+        ) from error
+
+
 class Database:
     """Connections to one catalogue.
 
@@ -176,12 +196,12 @@ class Database:
         self._opening = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sql")
         driver: Any = self._writer.dialect.dbapi
-        self._driver_error: type[Exception] = driver.Error
+        self._translated = _Translated(driver.Error)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection whose statements all see one moment."""
-        with self._translated(), self._reader.connect() as connection, connection.begin():
+        with self._translated, self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -193,7 +213,7 @@ class Database:
                 unless the commit itself failed: then its acknowledgement may be what was lost.
         """
         self._intact()
-        with self._translated(), self._writer.connect() as connection:
+        with self._translated, self._writer.connect() as connection:
             connection.execution_options(immediate=True)
             with connection.begin():
                 yield connection
@@ -205,7 +225,7 @@ class Database:
             with self.read() as connection:
                 yield connection
             return
-        with self._translated():
+        with self._translated:
             swift, _ = self._behind()
             try:
                 swift.connection.execute("BEGIN")
@@ -243,7 +263,7 @@ class Database:
             CatalogueError: A statement or the commit failed, and nothing was written; or the disk
                 lost something before.
         """
-        with self._translated():
+        with self._translated:
             swift, syncs = self._behind()
             try:
                 _begin_immediate(swift.connection.execute, None)
@@ -287,7 +307,7 @@ class Database:
 
     @contextmanager
     def _bare(self) -> Iterator[sqlite3.Connection]:
-        with self._translated():
+        with self._translated:
             bare = self._take()
             try:
                 yield bare
@@ -309,19 +329,6 @@ class Database:
         bare: sqlite3.Connection = pooled.driver_connection  # type: ignore[assignment]
         pooled.detach()  # from now on it is ours
         return bare
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except IntegrityError:
-            raise  # a broken rule of the schema is for the caller to understand
-        except (DBAPIError, PendingRollbackError, PoolTimeoutError, self._driver_error) as error:
-            kind = type(getattr(error, "orig", error)).__name__
-            raise CatalogueError(
-                f"the catalogue's database refused ({kind}): is it running, reachable, and is "
-                "there room on its disk? Run it again: what was taken already is not taken twice"
-            ) from error
 
     async def aside(
         self, work: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs
@@ -356,12 +363,12 @@ class Database:
                 self._writer.dialect.identifier_preparer.format_table(t) for t in tables
             )
             alone = self._writer.execution_options(isolation_level="AUTOCOMMIT")
-            with self._translated(), alone.connect() as connection:
+            with self._translated, alone.connect() as connection:
                 connection.exec_driver_sql(f"VACUUM {names}")
             return True
         give_up = time.monotonic() + PATIENCE / 10
         while True:
-            with self._translated(), self._bare() as bare:
+            with self._translated, self._bare() as bare:
                 busy, *_ = bare.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not busy or time.monotonic() > give_up:
                 return not busy

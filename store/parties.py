@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from store.journal import Journal
 
 
+_MOST_CHECKED = 1_024  # parties; each asks again and again
 AGE = "age"  # the kind of key that exports are sealed to; it proves nobody
 
 
@@ -43,6 +44,7 @@ class Parties:
     ) -> None:  # fmt: skip
         self._database, self._log, self._marks, self._policy = database, log, marks, policy
         self._journal = journal
+        self._checked: dict[str, tuple[tuple[Any, ...], Party]] = {}  # by code; as the row was
 
     def add(
         self, name: str, roles: Sequence[str], jwk: Mapping[str, Any], age: str | None = None
@@ -153,9 +155,17 @@ class Parties:
         rows = _PARTY.rows(connection, code=code)
         if not rows:
             return None
-        name, roles, entry = rows[0][PROOF:]
-        self._marks.check("party", (code, name, roles), entry, rows[0])
-        return Party(code, name, frozenset(roles.split()))
+        [row] = rows
+        known = self._checked.get(code)
+        if known is not None and known[0] == row:  # row and leaf, to the byte
+            return known[1]
+        name, roles, entry = row[PROOF:]
+        self._marks.check("party", (code, name, roles), entry, row)
+        party = Party(code, name, frozenset(roles.split()))
+        if len(self._checked) >= _MOST_CHECKED:
+            self._checked.clear()
+        self._checked[code] = row, party
+        return party
 
     def named(self, name: str) -> str:
         """Return the code of the party called ``name``. Raises InputError for an unknown name."""

@@ -215,6 +215,16 @@ def test_a_role_or_a_key_written_by_hand_is_nobody(kept: World) -> None:
         kept.grant(HOME, WINDOW)
 
 
+@pytest.mark.parametrize("column", ["leaf", "key", "detail"])
+def test_a_party_once_found_in_order_is_held_to_its_leaf_again(kept: World, column: str) -> None:
+    code = kept.party("reader")
+    assert kept.store.facts.client(code) is not None
+    table = tables.leaves if column == "leaf" else tables.details
+    by_hand(kept, update(table).values({column: "{}" if column == "detail" else b"\1{}"}))
+    with pytest.raises(TamperedError):
+        kept.store.facts.client(code)
+
+
 def test_no_leaf_tells_a_tag(kept: World) -> None:
     """The detail of a leaf outlives the customer; the tag would find them again."""
     kept.store.facts.add_tenancy(HOME, (DAY + 1) * 48)
