@@ -19,7 +19,7 @@ from bench.serving import environment, service
 
 if TYPE_CHECKING:
     from bench.plan import Plan
-    from store.wiring import Settings
+    from store.settings import Settings
 
 NAME = "busy"
 STREET = 100  # the first of the filler's streets: other homes than the world's

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Figure
 from bench.world import REGISTERS, SEED, UNTIL
 from ingest.synthetic import street
-from store.wiring import Settings, initialise, open_store
+from store.initialising import initialise
+from store.settings import Settings
+from store.wiring import open_store
 from store.writestore import Source
 
 if TYPE_CHECKING:

@@ -30,10 +30,13 @@ from store.credentials import new_client
 from store.database import portions
 from store.grants import FleetQuestion, Question
 from store.grounds import FOREVER, Party
+from store.initialising import initialise
 from store.log import Entry, Kind
 from store.marks import TOGETHER, Marks
+from store.parts import Store
 from store.reads import Window
-from store.wiring import Settings, Store, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 if TYPE_CHECKING:
     from bench.plan import Plan

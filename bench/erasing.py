@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.figures import Figure, median, quantile
+from store.initialising import initialise
 from store.reads import Mpxn, mpan_check_digit
-from store.wiring import Settings, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 if TYPE_CHECKING:
     from bench.plan import Plan

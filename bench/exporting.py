@@ -31,10 +31,13 @@ from store.exporting import Exporting
 from store.facts import Supply
 from store.fleet_keys import FleetKeys
 from store.grounds import FOREVER
+from store.initialising import initialise
 from store.ordering import Wanted, order
+from store.parts import Store
 from store.reads import DAY_SLOTS, Mpxn, Window
+from store.settings import Settings
 from store.slices import Slices
-from store.wiring import Settings, Store, initialise, open_store
+from store.wiring import open_store
 from store.workers import export_slice
 from store.writestore import Source
 

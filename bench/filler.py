@@ -12,7 +12,8 @@ import sys
 
 from bench.world import MONTHS, REGISTERS, UNTIL
 from ingest.synthetic import street
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from store.writestore import Source
 
 

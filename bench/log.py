@@ -22,9 +22,12 @@ from sqlalchemy import select
 from bench.figures import Figure, Skipped, median
 from bench.rate import postgres
 from store import tables
+from store.initialising import initialise
 from store.log import Entry, Kind
+from store.parts import Store
 from store.reads import Mpxn
-from store.wiring import Settings, Store, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 if TYPE_CHECKING:
     from bench.plan import Plan

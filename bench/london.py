@@ -45,7 +45,9 @@ def ours(files: Sequence[Path], out: Path) -> tuple[int, Elapsed]:
     """Take ``files`` into a fresh store."""
     from ingest.pipeline import take  # noqa: PLC0415 - after the core is chosen
     from ingest.profiles import Form, Profile  # noqa: PLC0415
-    from store.wiring import Settings, initialise, open_store  # noqa: PLC0415
+    from store.initialising import initialise  # noqa: PLC0415
+    from store.settings import Settings  # noqa: PLC0415
+    from store.wiring import open_store  # noqa: PLC0415
 
     settings = Settings.from_environment({"METERKEEP_HOME": str(out)})
     initialise(settings)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Figure, median, quantile
 from bench.plan import FULL
 from store.database import Database
+from store.initialising import initialise
 from store.log import Entry, Kind, canonical, encode
 from store.log_places import Wanted
 from store.log_rows import place_of
 from store.log_search import LogSearch
-from store.wiring import Settings, initialise
+from store.settings import Settings
 
 if TYPE_CHECKING:
     from bench.plan import Plan

@@ -23,11 +23,11 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from service import server
-from store.wiring import Settings
+from store.settings import Settings
 
 PATH = "/v1/meter-points/{meter_point}/reads"
 _SERVE = (
-    "import sys; from service.server import serve; from store.wiring import Settings; "
+    "import sys; from service.server import serve; from store.settings import Settings; "
     "serve(Settings.from_environment(), '127.0.0.1', 0, int(sys.argv[1]))"
 )
 PATIENCE = 30.0  # seconds for a server to start

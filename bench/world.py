@@ -16,9 +16,12 @@ from typing import Any
 from ingest.synthetic import span, street
 from store.credentials import new_client
 from store.grounds import FOREVER
+from store.initialising import initialise
+from store.parts import Store
 from store.policy import read
 from store.reads import MeterDays, Mpxn, Register, Window
-from store.wiring import Settings, Store, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from store.writestore import Source
 
 MONTHS = 13

@@ -18,7 +18,8 @@ from ingest.profiles import Form, Profile
 from ingest.results import Taken
 from store.asked import meter_point, say
 from store.compaction import LEVEL_0
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 MOST_PROCESSES = 8  # unless asked for more
 

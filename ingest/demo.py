@@ -28,7 +28,7 @@ from store.reads import MISSING, MeterDays, Mpxn, Register
 from store.writestore import Source
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 
 @dataclass(frozen=True, slots=True)

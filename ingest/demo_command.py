@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ingest.demo import Planted, plant
 from ingest.synthetic.facts import ADVISER, OPTED_IN, SUPPLIER, WITHOUT
-from store.wiring import Settings, initialise, open_store
+from store.initialising import initialise
+from store.settings import Settings
+from store.wiring import open_store
 
 CLIENTS = "clients"  # the folder of the client files, beside the store's
 

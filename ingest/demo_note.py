@@ -14,7 +14,7 @@ from store.credentials import new_client
 from store.errors import InputError
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 NAME = "planted.json"
 

@@ -15,7 +15,8 @@ from ingest.replay import replay
 from ingest.settings import Options, changes
 from store.asked import meter_point, say
 from store.quarantine import RejectedGroup
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 

@@ -38,11 +38,12 @@ from service.strikes import Strikes
 from service.telemetry import METRICS_TYPE, Telemetry
 from service.witnessing import asking
 from store import limit_rules, policy_sets
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 if TYPE_CHECKING:
     from store.pace import Pace
-    from store.wiring import Store
+    from store.parts import Store
 
 _JSON = "application/json"
 _HEALTH = {"/readyz": {"responses": openapi.problems(503)}}

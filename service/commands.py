@@ -17,7 +17,8 @@ from store.asked import meter_point, moment, say
 from store.credentials import client_file, new_age_key, new_client
 from store.errors import InputError, RefusedError
 from store.reads import moment_of
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 _MEDIA = {media.rsplit(".", maxsplit=1)[-1].rsplit("/", maxsplit=1)[-1]: media for media in SHAPES}
 _MEDIA["arrow"] = _MEDIA.pop("stream")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from service.arriving import Arriving
     from service.desk import Desk
     from service.identity import Guard, Principal
-    from store.wiring import Store
+    from store.parts import Store
 
 Step = Callable[[dict[str, Any], str, Speaker], None]
 

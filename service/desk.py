@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from service.identity import Principal
     from store.facts import Client
     from store.grounds import Grounds, Party
-    from store.wiring import Store
+    from store.parts import Store
 
 _GONE = "this client is not registered here any more"
 

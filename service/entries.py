@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from service.desk import Desk
     from service.identity import Guard, Principal
     from store.grounds import Party
-    from store.wiring import Store
+    from store.parts import Store
 
 ACTION: Final = "log search"
 READ: Final = "log read"  # what the policies call it

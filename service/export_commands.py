@@ -17,7 +17,7 @@ from service.fetching import fetch, identity_of, unpack
 from store.asked import meter_points, moment, say
 from store.errors import InputError, RefusedError
 from store.reads import moment_of
-from store.wiring import Settings
+from store.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 ClientFile = Annotated[Path, typer.Option("--client", help="The client file of `party add`.")]

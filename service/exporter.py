@@ -12,7 +12,7 @@ from store.errors import MeterkeepError
 from store.running import child
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 LOOK: Final = 5.0  # seconds between looks for an export that was left
 _PATIENCE: Final = 10.0  # seconds that the child has to let go

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from service.desk import Desk
     from service.identity import Guard, Principal
     from store.grounds import Party
-    from store.wiring import Store
+    from store.parts import Store
 
 ORDER: Final = (
     "srv", "from", "to", "register", "role", "meter_points", "rows", "format", "since",

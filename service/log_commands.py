@@ -29,9 +29,11 @@ from store.log_places import Wanted
 from store.log_search import MOST, LogSearch
 from store.log_told import told
 from store.offices import may
+from store.parts import Store
 from store.reads import Mpxn, moment_of
+from store.settings import Settings
 from store.stating import OPERATOR
-from store.wiring import Settings, Store, open_store
+from store.wiring import open_store
 
 FORMATS = ("json", "csv", "parquet")
 _MOST = 1_000_000  # entries of one command

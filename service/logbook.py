@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from service.identity import Guard, Principal
     from service.openapi import Document
     from store.grounds import Party
-    from store.wiring import Store
+    from store.parts import Store
 
 TEXT: Final = "text/plain; charset=utf-8"
 BYTES: Final = "application/octet-stream"

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from service.telemetry import Telemetry
     from store.grants import Grant
     from store.grounds import Party
+    from store.parts import Store
     from store.readstore import Answer
-    from store.wiring import Store
 
 _NO_STORE = {"cache-control": "no-store"}
 _DECISION = ("meter_point", *READS)

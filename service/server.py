@@ -19,7 +19,8 @@ from service.app import create_app
 from service.exporter import Exporter
 from service.witnessing import asking
 from store.errors import InputError
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 _BACKLOG = 2_048  # connections
 _FACTORY = "service.app:from_environment"

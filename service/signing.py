@@ -17,7 +17,7 @@ from service.jose import EDDSA
 
 if TYPE_CHECKING:
     from service.jose import Key
-    from store.wiring import Store
+    from store.parts import Store
 
 SECRET = "token-signing"  # noqa: S105 - the name of a secret
 GRACE = 60.0  # seconds: a worker may have signed with the old key while it was being replaced

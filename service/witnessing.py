@@ -32,7 +32,7 @@ from store.submissions import SIZE_TYPE, Submission, size_of
 
 if TYPE_CHECKING:
     from store.ports import Clock
-    from store.wiring import Settings
+    from store.settings import Settings
 
 PATIENCE = 3.0  # seconds without a byte
 LONGEST = 6.0  # seconds of one answer: a witness must not hold the log up byte by byte

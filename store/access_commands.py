@@ -30,11 +30,13 @@ from store.log_plot import draw
 from store.log_rebuild import Rebuild, Report, Status
 from store.notes import Verifier
 from store.offices import may
+from store.parts import Store
 from store.reads import HALF_HOUR
 from store.sequencer import origin_of
+from store.settings import Settings
 from store.stating import OPERATOR
 from store.verdicts import NO_KEY, Trust
-from store.wiring import Settings, Store, open_store
+from store.wiring import open_store
 
 ACTION: Final = "log report"
 _WIDTH: Final = 140  # characters of a table that no terminal bounds

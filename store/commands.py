@@ -26,10 +26,13 @@ from store.asked import meter_points, say
 from store.errors import StoreError
 from store.executors import Pool
 from store.exporting import expire
+from store.initialising import initialise
 from store.log_commands import log_app
 from store.orphans import Orphanage, Orphans
+from store.parts import Store
 from store.reads import Register, month_name
-from store.wiring import Settings, Store, forget_keys, initialise, open_store
+from store.settings import Settings, forget_keys
+from store.wiring import open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 MpxnFile = Annotated[

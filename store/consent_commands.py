@@ -15,7 +15,8 @@ from store.errors import InputError
 from store.facts import Evidence, Terms
 from store.grounds import FOREVER
 from store.reads import HALF_HOUR, Register, moment_of
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 _ID = re.compile(r"c_[0-9a-f]{16}\Z")
 

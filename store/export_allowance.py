@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from store.alike import Allowed
     from store.fleet_facts import Page
     from store.grounds import Party
-    from store.wiring import Store
+    from store.parts import Store
 
 Windows = dict[Register, dict[bytes, list[Window]]]
 _OF_BITS: list[tuple[Register, ...]] = [

@@ -21,7 +21,7 @@ from store.merkle import Frontier, leaf_hash
 if TYPE_CHECKING:
     from store.bulk import Decided
     from store.grounds import Party
-    from store.wiring import Store
+    from store.parts import Store
 
 
 def decide(store: Store, export: Export, step: Callable[[], None] = lambda: None) -> int:

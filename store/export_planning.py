@@ -13,7 +13,7 @@ from store.exported import Export, Part
 from store.reads import DAY_SLOTS, Register, Window
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 SMALLEST: Final = 250  # subjects of a slice
 LARGEST: Final = {"day": 2_500, "half-hour": 1_000}  # so that a part stays some megabytes

@@ -26,7 +26,7 @@ from store.export_task import Order, Report
 from store.exported import Export, part_name
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 TRIES: Final = 6  # of one slice, before the export fails
 PAUSE: Final = 0.1  # seconds before a slice is tried again; it doubles each time

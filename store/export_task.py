@@ -37,7 +37,7 @@ from store.slices import Slices, Snapshot
 
 if TYPE_CHECKING:
     from store.deks import Dek
-    from store.wiring import Store
+    from store.parts import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from store.log import canonical
 from store.manifest import manifest
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 
 class Exporting:

@@ -15,7 +15,8 @@ from store.facts import Supply
 from store.grounds import FOREVER
 from store.reads import moment_of
 from store.registration_files import Refusals, lines_of, read_supplies
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 MpxnArgument = Annotated[str | None, typer.Argument(help="MPAN or MPRN.")]

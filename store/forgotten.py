@@ -27,7 +27,7 @@ from store.shelf import Shelf
 from store.tiles import TILE_WIDTH, Tile, decode_bundle, width_at
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 
 @dataclass(frozen=True, slots=True)

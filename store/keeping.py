@@ -27,7 +27,8 @@ from store.workers import merged
 if TYPE_CHECKING:
     from store.executors import Pool
     from store.files import LiveFile
-    from store.wiring import Settings, Store
+    from store.parts import Store
+    from store.settings import Settings
 
 JOB: Final = "housekeeping"
 EVERY: Final = 60.0  # seconds between two rounds

@@ -11,8 +11,11 @@ import typer
 from store import key_inventory, log_keys, retention_rules
 from store.asked import meter_points, moment, say
 from store.errors import InputError
+from store.keepers import create_kek
 from store.log import Entry, Kind
-from store.wiring import Settings, Store, create_kek, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 MpxnFile = Annotated[

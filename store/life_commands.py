@@ -17,12 +17,14 @@ from store.backup import back_up, put_back
 from store.checking import Checking, Finding, Step
 from store.checking_keys import CheckingKeys
 from store.expired_consents import ExpiredConsents
+from store.keepers import kek
 from store.marks import Marks
 from store.orphans import Orphanage
 from store.restoring import Restoring
 from store.retention import Retained, Retention
 from store.retention_rules import DAY
-from store.wiring import Settings, kek, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 _LISTED = 1_000  # findings listed for programs
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]

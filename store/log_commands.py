@@ -17,13 +17,15 @@ from store.errors import CommitConflictError, InputError, ProofError
 from store.holding import trees
 from store.log_clock import year_of
 from store.notes import Checkpoint, Verifier, split_note
+from store.parts import Store
 from store.promises import Promise
 from store.proof_files import ProofFile
 from store.report import as_json, lines, status_of
 from store.seeking import Found, entry_at, entry_called, prove
+from store.settings import Settings
 from store.verdicts import NO_KEY, Status, Trust, Verdict
 from store.verifying import verify_all
-from store.wiring import Settings, Store, open_store
+from store.wiring import open_store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 Keys = Annotated[

@@ -10,7 +10,7 @@ from store.exported import Export, Part
 from store.reads import Register, moment_of, month_name
 
 if TYPE_CHECKING:
-    from store.wiring import Store
+    from store.parts import Store
 
 VERSION: Final = 1
 

@@ -16,7 +16,7 @@ from store.reads import Mpxn, Register, Window
 if TYPE_CHECKING:
     from store.database import Session
     from store.grounds import Party
-    from store.wiring import Store
+    from store.parts import Store
 
 MOST_LISTED: Final = 100_000  # meter points that one order may name
 

@@ -12,7 +12,7 @@ from store.errors import InputError
 from store.policy import digest_of, read
 from store.policy_check import findings
 from store.policy_matrix import generate
-from store.wiring import Settings
+from store.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 Folder = Annotated[

@@ -27,7 +27,7 @@ from store.log import Kind
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.wiring import Store
+    from store.parts import Store
 
 _TOKENS = "token-signing"  # the secret whose key signs tokens
 _BY_ITSELF = ("tenancy first", "token revoke")  # made again by an ingest; every token is dead

@@ -17,7 +17,8 @@ from store.errors import MeterkeepError, TamperedError
 from store.executors import Pool, leash
 from store.export_slices import Stopped
 from store.exporting import Exporting
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from store.workers import export_slice
 
 IDLE: Final = 30.0  # seconds without an export, after which a child ends

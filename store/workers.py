@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from store.export_task import Order, Report, work
 from store.merging import Merge, Merged, merge
+from store.parts import Store
 from store.patient import Patient
-from store.wiring import Settings, Store, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

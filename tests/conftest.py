@@ -22,7 +22,8 @@ from sqlalchemy.engine import make_url
 
 from store import migrate
 from store.database import Database
-from store.wiring import Settings, initialise
+from store.initialising import initialise
+from store.settings import Settings
 from tests import golang
 from tests.world import FakeClock, World, opened
 

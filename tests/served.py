@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from store.grounds import FOREVER
+from store.parts import Store
 from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
-from store.wiring import Store
 from store.writestore import Source
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ FIRST, LAST = date(2025, 3, 28), date(2025, 4, 1)  # UTC days; the clocks go for
 ENERGY = 100  # Wh in every half-hour
 PATIENCE = 60  # seconds
 PROGRAM = (
-    "import sys; from service import server; from store.wiring import Settings; "
+    "import sys; from service import server; from store.settings import Settings; "
     "server.serve(Settings.from_environment(), '127.0.0.1', int(sys.argv[1]), int(sys.argv[2]))"
 )
 

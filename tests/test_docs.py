@@ -267,10 +267,10 @@ def test_the_readme_names_the_commands_that_exist() -> None:
 
 
 def test_the_readme_names_the_settings_that_are_read() -> None:
-    wiring = text_of("store/wiring.py")
+    settings = text_of("store/settings.py")
     table = README.partition("\n## Environment\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"METERKEEP_[A-Z0-9_]+", table)) == set(
-        re.findall(r'env\.get\("(METERKEEP_[A-Z0-9_]+)"', wiring)
+        re.findall(r'env\.get\("(METERKEEP_[A-Z0-9_]+)"', settings)
     )
 
 

@@ -25,6 +25,8 @@ from sqlalchemy import select
 from store import tables
 from store.access import decide
 from store.grants import Grant, Question
+from store.keepers import objects
+from store.parts import Store
 from store.ports import Objects, Range
 from store.quarantine import Rejected
 from store.reads import (
@@ -38,7 +40,8 @@ from store.reads import (
     mpan_check_digit,
 )
 from store.readstore import Answer
-from store.wiring import Settings, Store, objects, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from store.writestore import Commit, Source
 
 DAY = 20_270  # UTC day 2025-07-01: a summer month, London an hour ahead

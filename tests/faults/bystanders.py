@@ -16,8 +16,10 @@ from typing import Any
 
 from store.errors import MeterkeepError
 from store.local import SystemClock
+from store.parts import Store
 from store.reads import MeterDays
-from store.wiring import Settings, Store, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.deliveries import parts_of, source_of
 
 FIRST = 1_000  # its files' numbers, apart from those of the rounds

@@ -22,8 +22,8 @@ from store.access import decide
 from store.errors import MeterkeepError
 from store.files import FileState
 from store.grants import Question
+from store.parts import Store
 from store.reads import Register
-from store.wiring import Store
 from tests.faults.deliveries import (
     HOMES,
     PROFILE,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from store.initialising import initialise
 from store.local import FileKek
-from store.wiring import Settings, initialise
+from store.settings import Settings
 from tests.faults.servers import Server, running
 
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from store.export_task import Order, Report
-from store.wiring import Settings
+from store.settings import Settings
 from store.workers import export_slice
 
 

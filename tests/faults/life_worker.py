@@ -24,10 +24,12 @@ from store.backup import back_up
 from store.errors import MeterkeepError
 from store.export_task import work
 from store.exporting import Exporting
+from store.parts import Store
 from store.reads import Mpxn
 from store.restoring import Restoring
 from store.retention import Retention
-from store.wiring import Settings, Store, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.store.exporting import Here
 
 LEASE = 0.2  # seconds; short, so that a dead child's job is taken up at once

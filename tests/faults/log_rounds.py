@@ -12,7 +12,7 @@ from typing import Any
 
 from store.notes import Signer
 from store.sequencer import origin_of
-from store.wiring import Settings
+from store.settings import Settings
 from tests.faults.log_checker import LogChecker
 from tests.faults.log_worker import URL
 from tests.faults.rounds import STEP, Worker, worker

@@ -19,7 +19,9 @@ from typing import Any
 
 from store.errors import CommitConflictError
 from store.local import SystemClock
-from store.wiring import Settings, Store, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.checker import deliver, findings, leftovers, plant
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from store import patient
 from store.backup import ABOUT, OBJECTS, back_up, put_back
 from store.errors import InputError, ObjectError
 from store.local import SystemClock
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store.test_checking import findings
 from tests.world import DAY, days_of, mpan, opened, several, window_of
 

@@ -22,7 +22,7 @@ from store.exported import Export, part_name
 from store.exporting import Exporting, expire
 from store.local import FolderObjects, SystemClock
 from store.ports import Range
-from store.wiring import Settings
+from store.settings import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
 from tests.faults.servers import Server

@@ -13,7 +13,9 @@ import pytest
 from store import patient
 from store.errors import CatalogueError, CommitConflictError, MeterkeepError, ObjectError
 from store.local import SystemClock
-from store.wiring import Settings, Store, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.checker import ask, deliver, findings, leftovers, plant
 from tests.faults.deliveries import ALIKE, PROFILE, digest_of, parts_of, source_of
 from tests.faults.failing import FailingObjects, FlakyObjects, Plan, failing_databases

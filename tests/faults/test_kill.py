@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.wiring import Settings
+from store.settings import Settings
 from tests.faults.rounds import Bystander, Rounds, rounds
 
 KILLS = 52  # of each work, on each catalogue

@@ -10,8 +10,10 @@ import pytest
 
 from store.errors import CommitConflictError
 from store.local import SystemClock
+from store.parts import Store
 from store.reads import MeterDays
-from store.wiring import Settings, Store, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.checker import deliver, findings, leftovers, plant
 from tests.faults.deliveries import parts_of, source_of
 from tests.faults.rounds import Later

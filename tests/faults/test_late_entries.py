@@ -17,7 +17,9 @@ from store import tables
 from store.errors import CatalogueError
 from store.local import SystemClock
 from store.log import ALONG, LATE, MOST_LATE, Entry, Kind
-from store.wiring import Settings, Store, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.failing import failing_databases
 
 

@@ -18,9 +18,11 @@ from store import jobs, retention_rules, tables
 from store.backup import back_up, put_back
 from store.errors import CatalogueError, CommitConflictError, MeterkeepError, RefusedError
 from store.local import FileKek, SystemClock
+from store.parts import Store
 from store.restoring import Restoring
 from store.retention import Retention
-from store.wiring import Settings, Store, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.failing import FailingObjects, FlakyObjects, failing_databases
 from tests.store.test_checking import findings
 from tests.world import DAY, FakeClock, World, days_of, mpan, opened, several, window_of

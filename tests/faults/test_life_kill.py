@@ -20,7 +20,7 @@ from store import tables
 from store.backup import put_back
 from store.errors import InputError, RefusedError
 from store.local import FileKek, SystemClock
-from store.wiring import Settings
+from store.settings import Settings
 from tests.faults.life_worker import LEASE
 from tests.faults.rounds import ROOT
 from tests.store.test_checking import findings

@@ -23,11 +23,12 @@ from sqlalchemy.pool import NullPool
 from store import retention, retention_rules, tables
 from store.errors import CatalogueError, LogError, RefusedError
 from store.facts import Supply
+from store.initialising import initialise
 from store.local import SystemClock
 from store.quarantine import Rejected
 from store.restoring import Restoring
 from store.retention import Retention
-from store.wiring import Settings, initialise
+from store.settings import Settings
 from tests.faults.failing import Plan, failing_databases
 from tests.faults.servers import Server
 from tests.store.test_checking import findings

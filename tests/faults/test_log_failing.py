@@ -16,7 +16,9 @@ from store.errors import MeterkeepError
 from store.local import SystemClock
 from store.log import Entry, Kind
 from store.notes import Verifier
-from store.wiring import Settings, Store, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.failing import Plan, failing_databases
 from tests.faults.failing_disk import KINDS, failing_disk
 from tests.faults.log_checker import LogChecker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.wiring import Settings
+from store.settings import Settings
 from tests.faults.log_rounds import log_rounds
 
 KILLS = 104  # on each catalogue

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from store.errors import CatalogueError
+from store.initialising import initialise
 from store.local import FolderObjects, SystemClock
 from store.reads import MeterDays
-from store.wiring import Settings, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.faults.checker import ask, deliver, findings, leftovers, plant
 from tests.faults.deliveries import parts_of, source_of
 from tests.faults.rounds import Later

@@ -18,7 +18,7 @@ import pytest
 
 from store.notes import Signer
 from store.sequencer import origin_of
-from store.wiring import Settings
+from store.settings import Settings
 from tests.faults.log_checker import LogChecker
 from tests.faults.log_rounds import SEED
 from tests.faults.log_worker import URL

@@ -21,7 +21,9 @@ from typing import Any
 from store.compaction import Compaction
 from store.errors import MeterkeepError
 from store.local import SystemClock
-from store.wiring import Settings, Store, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 from store.writestore import WriteStore
 from tests.faults import broken
 from tests.faults.deliveries import PROFILE, digest_of, parts_of, source_of

@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 from meterkeep import build
 from store.errors import InputError, MeterkeepError
 from store.reads import Mpxn, Window
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.ingest.intake import HEADER, START, at, household, lcl, written
 from tests.world import FakeClock, World, opened
 

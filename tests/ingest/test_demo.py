@@ -18,7 +18,10 @@ from ingest.demo_note import NAME, write_private
 from ingest.synthetic import facts as said
 from ingest.synthetic import homes
 from store.errors import InputError
-from store.wiring import Settings, Store, initialise, open_store
+from store.initialising import initialise
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 
 TODAY = date(2026, 11, 22)
 

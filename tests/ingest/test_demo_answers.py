@@ -16,6 +16,8 @@ from ingest.synthetic import Home, Span, homes, span
 from ingest.synthetic import facts as said
 from store.access import decide
 from store.grants import Grant, Question, Refused
+from store.initialising import initialise
+from store.parts import Store
 from store.reads import (
     DAY_SLOTS,
     HALF_HOUR,
@@ -26,7 +28,8 @@ from store.reads import (
     Window,
     local_midnight,
 )
-from store.wiring import Settings, Store, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 
 TODAY = date(2026, 11, 22)
 

@@ -19,7 +19,9 @@ import sys
 from pathlib import Path
 from ingest.pipeline import take
 from ingest.profiles import Form, Profile
-from store.wiring import Settings, initialise, open_store
+from store.initialising import initialise
+from store.settings import Settings
+from store.wiring import open_store
 settings = Settings.from_environment({"METERKEEP_HOME": sys.argv[1]})
 initialise(settings)
 with open_store(settings, decides=False) as store:

@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from store.credentials import new_client
-from store.wiring import Settings, initialise, open_store
+from store.initialising import initialise
+from store.settings import Settings
+from store.wiring import open_store
 from tests.served import HOME, filled, port_of_ours, serving
 
 HERE = Path(__file__).parent

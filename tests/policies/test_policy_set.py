@@ -19,13 +19,15 @@ from store.access import decide
 from store.errors import StoreError
 from store.grants import Grant, Question, Refused
 from store.grounds import FOREVER, Consent, Grounds, Party, Tenancy
+from store.initialising import initialise
 from store.offices import may
 from store.policy import Policy, load, parse, read
 from store.policy_check import Example, examples, findings
 from store.policy_matrix import generate, pairs
 from store.reads import HALF_HOUR, Register, Window
 from store.rules import REFUSED, Asked
-from store.wiring import Settings, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.world import KNOWN
 
 HERE = Path(str(resources.files("policies")))

@@ -25,8 +25,8 @@ from store.export_task import work
 from store.exporting import Exporting
 from store.facts import Supply
 from store.grounds import FOREVER
+from store.parts import Store
 from store.reads import Mpxn, Window
-from store.wiring import Store
 from store.writestore import Source
 from tests.service.conftest import URL, Party, StillClock, World, days_of
 from tests.store.exporting import Here

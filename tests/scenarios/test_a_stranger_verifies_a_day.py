@@ -17,7 +17,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import meterkeep
-from store.wiring import Settings, initialise, open_store
+from store.initialising import initialise
+from store.settings import Settings
+from store.wiring import open_store
 from tests import golang
 from tests.scenarios import a_day
 from tests.scenarios.a_day import HOMES, MIDNIGHT, Day

@@ -28,7 +28,7 @@ from store.local import SystemClock
 from store.log import canonical
 from store.manifest import file_name, manifest
 from store.reads import Mpxn, Window
-from store.wiring import Settings
+from store.settings import Settings
 from store.workers import export_slice
 from tests.ingest.intake import LCL
 from tests.store.exporting import Supplier

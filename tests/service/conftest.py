@@ -21,8 +21,11 @@ from service.app import create_app
 from service.issuers import ASSERTION_TYPE
 from service.jose import sign
 from store.grounds import FOREVER
+from store.initialising import initialise
+from store.parts import Store
 from store.reads import MISSING, MeterDays, Mpxn, Register, State, Window, day_of, local_midnight
-from store.wiring import Settings, Store, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from store.writestore import Source
 
 URL = "http://127.0.0.1:8700"

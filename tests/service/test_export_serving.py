@@ -16,7 +16,8 @@ import pytest
 from store.facts import Supply
 from store.grounds import FOREVER
 from store.reads import Mpxn, Window
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.service.test_serving import HOME, Running, run, running
 
 __all__ = ["running"]  # the fixture

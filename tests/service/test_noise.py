@@ -21,8 +21,11 @@ import pytest
 
 from service.client import Client
 from store.credentials import new_client
+from store.initialising import initialise
+from store.keepers import create_kek
 from store.policy import read
-from store.wiring import Settings, create_kek, initialise, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.served import HOME, filled, port_of_ours, serving
 
 RATE, BURST = 20, 40

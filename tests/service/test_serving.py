@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 
 from service import commands, server
 from store.errors import InputError, MeterkeepError, NotInitialisedError, RefusedError, StoreError
-from store.wiring import Settings, initialise, open_store
+from store.initialising import initialise
+from store.settings import Settings
+from store.wiring import open_store
 from tests.served import ROOT, filled, port_of_ours, serving
 
 HOME = "1200000000020"

@@ -20,12 +20,13 @@ from service.witnessing import asking
 from store import merkle
 from store.copies import copies_in
 from store.errors import InputError, MeterkeepError
+from store.initialising import initialise
 from store.log import Entry, Kind
 from store.notes import Verifier, open_note
+from store.settings import Settings
 from store.submissions import SIZE_TYPE, Submission
 from store.verdicts import Status, Trust
 from store.verifying import verify_all
-from store.wiring import Settings, initialise
 from store.witness import Witness
 from tests.copies import LOG, WITNESS, Book
 from tests.world import FakeClock, opened

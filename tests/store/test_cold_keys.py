@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from store.errors import KekError
-from store.wiring import Settings
+from store.settings import Settings
 from tests.world import DAY, KNOWN, FakeClock, World, days_of, mpan, opened, window_of
 
 VALUES = [203] * 48

@@ -21,7 +21,7 @@ from store.errors import CommitConflictError, KekError, ObjectError
 from store.files import LiveFile
 from store.quarantine import Rejected
 from store.reads import DAY_SLOTS, MeterDays, Register
-from store.wiring import Settings
+from store.settings import Settings
 from store.writestore import Source
 from tests.world import DAY, FakeClock, World, days_of, mpan, opened, several, watched, window_of
 

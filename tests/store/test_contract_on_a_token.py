@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store import test_quarantine, test_rotation, test_tenancies
 from tests.store.tokens import Token, made_under
 

@@ -14,7 +14,7 @@ from store.grants import Part, Question
 from store.grounds import Party
 from store.quarantine import Rejected
 from store.reads import Mpxn, Window
-from store.wiring import Settings
+from store.settings import Settings
 from store.writestore import Source
 from tests.world import DAY, KNOWN, days_of
 

@@ -24,7 +24,8 @@ from store.marks import TOGETHER as MARKS
 from store.quarantine import Rejected
 from store.reads import Mpxn
 from store.retention import Retention
-from store.wiring import Settings, open_store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.store.test_log_index import leaves_of
 from tests.world import ALL, DAY, FakeClock, World, days_of, mpan, opened, several, window_of
 

@@ -17,7 +17,7 @@ from store import export_planning
 from store.errors import InputError, StoreError
 from store.executors import Pool
 from store.local import SystemClock
-from store.wiring import Settings
+from store.settings import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
 from tests.faults.test_exports import SPAN, street, whole

@@ -19,9 +19,10 @@ from store.database import Database
 from store.envelope import bind, fields
 from store.errors import TamperedError
 from store.facts import Supply
+from store.initialising import initialise
 from store.local import FileKek
 from store.log import Entry, Kind
-from store.wiring import Settings, initialise
+from store.settings import Settings
 from tests.world import ALL, DAY, World, days_of, mpan, opened, window_of
 
 HOME, OTHER = mpan(1), mpan(2)

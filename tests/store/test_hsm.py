@@ -13,7 +13,8 @@ import pytest
 
 from store.errors import InputError, KekError
 from store.hsm import Pkcs11Kek, parse
-from store.wiring import Settings, create_kek
+from store.keepers import create_kek
+from store.settings import Settings
 from tests.store.tokens import PIN, Token, made_under
 from tests.world import DAY, FakeClock, days_of, mpan, opened, window_of
 

@@ -11,8 +11,9 @@ import pytest
 
 from store import tables
 from store.errors import CommitConflictError, InputError, MeterkeepError
+from store.initialising import initialise
 from store.reads import DAY_SLOTS, HALF_HOUR, MeterDays, Mpxn, Register, State
-from store.wiring import Settings, initialise
+from store.settings import Settings
 from store.writestore import Source
 from tests.world import (
     DAY,

@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
-from store import commands, keeping, lake, tables, wiring
+from store import commands, keeping, lake, tables
 from store.compaction import GRACE, LEVEL_0, QUIET
 from store.envelope import BOX_SIZE
 from store.errors import TamperedError
@@ -24,7 +24,7 @@ from store.merging import Merge, Merged, merge
 from store.ports import Range
 from store.reads import Register
 from store.runs import Run
-from store.wiring import Settings
+from store.settings import Settings, forget_keys
 from tests.store.exporting import Here
 from tests.world import DAY, World, days_of, mpan, opened, several, window_of
 
@@ -182,7 +182,7 @@ def test_workers_of_a_compaction_have_no_key(
     key.rename(f"{key}.away")  # nobody could read it if they wanted to
     with (
         opened(folder_settings, SystemClock(), needs_kek=False) as world,
-        closing(Pool(width=2, begin=wiring.forget_keys)) as pool,
+        closing(Pool(width=2, begin=forget_keys)) as pool,
     ):
         names, there, way = pool.submit("look", look, folder_settings).result()
         assert not [name for name in names if "KEK" in name or "PIN" in name]

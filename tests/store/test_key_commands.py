@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from meterkeep import build
 from store import renaming
 from store.errors import InputError, KekError
-from store.wiring import Settings
+from store.settings import Settings
 from tests.world import DAY, FakeClock, days_of, mpan, opened, window_of
 
 HOME = mpan(1)

@@ -22,7 +22,7 @@ from store.log_analysis import BATCH, Analysis, analyse, batches
 from store.log_index import put
 from store.log_plot import draw
 from store.log_rows import Noted, place_of
-from store.wiring import Settings
+from store.settings import Settings
 
 FIRST = datetime(2026, 5, 20, tzinfo=UTC)
 DAYS = 21

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 import meterkeep
 from store.errors import InputError, LogError
 from store.log_clock import JUMP, SILENCE
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store.test_log_tree import YEAR, entries, read, write
 from tests.world import FakeClock, World, opened
 

@@ -15,7 +15,9 @@ from botocore.exceptions import ClientError
 
 from store.aws import Lock, S3Objects
 from store.errors import InputError, ObjectError, TamperedError
-from store.wiring import Settings, initialise, objects
+from store.initialising import initialise
+from store.keepers import objects
+from store.settings import Settings
 from tests.store.test_log_tree import YEAR, read, write
 from tests.world import FakeClock, World, opened
 

@@ -21,8 +21,8 @@ from store.log_index import HOUR, LogIndex
 from store.log_rebuild import Rebuild, Report, Status
 from store.log_rows import place_of
 from store.notes import Signer, Verifier
+from store.settings import Settings
 from store.tiles import entries_path
-from store.wiring import Settings
 from tests.world import DAY, NOON, FakeClock, World, days_of, mpan, opened, watched, window_of
 
 HOME = mpan(1)

@@ -20,7 +20,7 @@ from store.log_index import LogIndex
 from store.log_places import OPERATOR, Wanted
 from store.log_rows import Noted, noted, place_of
 from store.log_search import LogSearch
-from store.wiring import Settings
+from store.settings import Settings
 
 SUBJECTS = [bytes([n]) * 16 for n in range(1, 6)]
 CONSENTS = [f"c_{n:016x}" for n in range(4)]

@@ -16,9 +16,10 @@ from store.errors import InputError, LogError, MeterkeepError, ObjectError, Tamp
 from store.log import Entry, Kind
 from store.merkle import leaf_hash, root_of, verify_inclusion
 from store.notes import Checkpoint, Verifier, open_note, split_note
+from store.parts import Store
 from store.places import LEASE
+from store.settings import Settings
 from store.tiles import Hashes, Tile, decode_bundle, width_at
-from store.wiring import Settings, Store
 from tests.world import NOON, FakeClock, World, opened
 
 YEAR = datetime.fromtimestamp(NOON, UTC).year

@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from store import migrate, tables
 from store.database import Database
 from store.errors import NotInitialisedError, StoreError
-from store.wiring import Settings
+from store.settings import Settings
 
 
 @pytest.fixture

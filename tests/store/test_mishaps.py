@@ -36,10 +36,11 @@ from store.errors import (
     TamperedError,
 )
 from store.grants import Refused
+from store.initialising import initialise
 from store.log import Entry, Kind
 from store.quarantine import Rejected
 from store.reads import Mpxn
-from store.wiring import Settings, initialise
+from store.settings import Settings
 from tests.world import DAY, KNOWN, FakeClock, Watched, World, days_of, mpan, opened, window_of
 from tests.world import watched as watch
 

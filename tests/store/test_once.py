@@ -13,9 +13,12 @@ from sqlalchemy import insert, select
 from store import migrate, tables
 from store.database import Database
 from store.errors import InputError
+from store.initialising import initialise
 from store.log import ALIKE, Entry, Kind
 from store.once import Use, first
-from store.wiring import Settings, Store, initialise, open_store
+from store.parts import Store
+from store.settings import Settings
+from store.wiring import open_store
 from tests.world import World
 
 AT = 2e9

@@ -13,7 +13,7 @@ from store.backup import back_up, put_back
 from store.errors import LogError
 from store.orphans import Orphanage, Orphans
 from store.restoring import Restoring
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store.test_restoring import lose
 from tests.world import DAY, FakeClock, World, days_of, mpan, opened, window_of
 

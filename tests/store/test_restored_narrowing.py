@@ -15,7 +15,7 @@ from store.facts import Supply
 from store.log import Entry, Kind
 from store.reads import Mpxn, Window
 from store.restoring import Restored, Restoring
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store.test_checking import findings
 from tests.store.test_restoring import code, lose
 from tests.world import ALL, DAY, FakeClock, World, days_of, mpan, opened, window_of

@@ -21,7 +21,7 @@ from store.errors import InputError, KekError, LogError, ObjectError, RefusedErr
 from store.facts import Supply
 from store.local import SystemClock
 from store.restoring import Restored, Restoring
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store.test_checking import findings
 from tests.world import ALL, DAY, FakeClock, World, days_of, mpan, opened, several, window_of
 

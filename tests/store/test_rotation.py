@@ -31,7 +31,7 @@ from store.log import Kind
 from store.quarantine import Rejected
 from store.reads import Register, Window
 from store.renaming import SETTLED
-from store.wiring import Settings
+from store.settings import Settings
 from tests.store.test_log_index import leaves_of
 from tests.world import ALL, DAY, FakeClock, World, days_of, mpan, opened, several, window_of
 

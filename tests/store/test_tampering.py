@@ -22,7 +22,7 @@ from store.errors import KekError, ObjectError, TamperedError
 from store.local import FileKek
 from store.reads import Register, Window
 from store.runs import RUN_SIZE, Run
-from store.wiring import Settings
+from store.settings import Settings
 from tests.world import DAY, World, days_of, mpan, opened, several, window_of
 
 HOME, OTHER = mpan(1), mpan(2)
