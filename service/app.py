@@ -27,13 +27,15 @@ from service.entries import LogEntries
 from service.exporter import Exporter
 from service.exports import Exports
 from service.front import Front, Handler, directly
-from service.limits import Gate, LimitedError, Limits
+from service.gate import Gate
+from service.limits import LimitedError, Limits
 from service.logbook import Logbook
 from service.oauth import OAuth
 from service.others import load
 from service.problems import MEDIA_TYPE, Problem, problem_of, problem_of_status
 from service.routes import Reads
 from service.signing import Signing
+from service.standing import STANDING, tell
 from service.strikes import Strikes
 from service.telemetry import METRICS_TYPE, Telemetry
 from service.witnessing import asking
@@ -44,6 +46,7 @@ from store.wiring import open_store
 if TYPE_CHECKING:
     from store.pace import Pace
     from store.parts import Store
+    from store.ports import Clock
 
 _JSON = "application/json"
 _HEALTH = {"/readyz": {"responses": openapi.problems(503)}}
@@ -103,7 +106,7 @@ def create_app(
         asked = kept_up(handler, store.pace) if "security" in said else handler
         app.router.add_api_route(
             path,
-            told(asked, path, watch, limits),
+            told(asked, path, watch, store.clock),
             methods=[method],
             name=name or handler.__name__,
             operation_id=name or handler.__name__,
@@ -146,7 +149,7 @@ def create_app(
     _document(app)
     app.add_middleware(Door, telemetry=watch)
     asked = next(r for r in app.routes if isinstance(r, Bare) and r.path == _READS)
-    short = told(kept_up(reads.reads, store.pace), _READS, watch, limits)
+    short = told(kept_up(reads.reads, store.pace), _READS, watch, store.clock)
     app.shorten(asked, Door(directly(short), watch))
     return app
 
@@ -185,11 +188,11 @@ def from_environment() -> FastAPI:
         return create_app(store, closing=closing.pop_all(), exporter=exporter)
 
 
-def told(handler: Handler, path: str, watch: Telemetry, limits: Limits) -> Handler:
+def told(handler: Handler, path: str, watch: Telemetry, clock: Clock) -> Handler:
     """Return ``handler`` with every error told as its problem, and where its client stands."""
 
     async def telling(request: Request) -> Response:
-        limits.begin()
+        STANDING.set(None)  # nobody is known yet
         try:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is a problem too
@@ -197,7 +200,7 @@ def told(handler: Handler, path: str, watch: Telemetry, limits: Limits) -> Handl
             watch.failed(path, problem, error)
             noted = error.headers if isinstance(error, NotedRefusalError | LimitedError) else {}
             response = respond(problem, noted)
-        limits.tell(response)
+        tell(response, clock)
         return response
 
     return telling

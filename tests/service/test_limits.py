@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from service.gate import HOLD
 from service.identity import Principal
-from service.limits import HOLD, LimitedError, Limits
+from service.limits import LimitedError, Limits
 from service.strikes import Strikes
 from store import limit_rules, tables
 from store.allowances import DAY, requests, volume
