@@ -66,7 +66,7 @@ class Holding:
             ObjectError: A bundle of a tree is not there.
         """
         with self._database.read() as connection:
-            said = _Said(connection)
+            said = _Said(connection, self._marks)
             for tree in trees:
                 said.tree(tree)
             fresh = said.tail(trees)
@@ -151,15 +151,19 @@ class Holding:
             verdict.unknown.append(
                 f"{len(replay.unnamed)} commits were made by a program that did not name rows"
             )
+        if replay.unmarked:
+            verdict.unknown.append(
+                f"{replay.unmarked:,} entries state rows sealed anew, without a mark"
+            )
         verdict.remarks.append(f"{counted:,} rows stand")
 
 
 class _Said:
     """Reads the log in the order of its trees, with what the database has beside it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, marks: Marks) -> None:
         self._connection = connection
-        self.replay, self.verdict = Replay(), Verdict("the store")
+        self.replay, self.verdict = Replay(is_marked=marks.resealed), Verdict("the store")
         self.meters = 0
 
     def tree(self, tree: Tree) -> None:

@@ -8,13 +8,15 @@ is keyed: who writes the database and has no key can make a leaf, and no mark.
 
 The marks of rows that hold no more, because the leaf changed or took them away, stand under
 ``ended``. So the leaves, one after the other, say which rows there must be now: no fewer, no older.
+
+What an entry says of reads that were sealed anew has a mark too: see `of_resealed`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -63,6 +65,17 @@ class Marks:
             return digest[:SIZE]
 
         return mark
+
+    def of_resealed(self, detail: Mapping[str, Any]) -> str:
+        """Return the mark of a detail that states reads sealed anew, hex.
+
+        Its kind is ``reseal``, its columns the lists ``inputs``, ``outputs`` and ``resealed``.
+        """
+        return self.of("reseal", [detail[name] for name in ("inputs", "outputs", "resealed")])
+
+    def resealed(self, detail: Mapping[str, Any]) -> bool:
+        """Return whether who wrote a detail that states reads sealed anew had the key."""
+        return bool(detail["mark"] == self.of_resealed(detail))
 
     def check(self, kind: str, values: Iterable[Any], entry: bytes, proof: Sequence[Any]) -> None:
         """See that a row is what its leaf states.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -55,6 +55,8 @@ class Replay:
         past: Of ``rows``, those whose months were let go: they may be gone, in part or whole.
         commits: Each commit, by number.
         unnamed: Batches whose leaves do not name their rows: an older program wrote them.
+        unmarked: Entries that state rows sealed anew without a mark: an older program wrote them.
+        is_marked: Says of a detail whether its mark was made with the key: see `marks`.
         exports: Of each export, its entry, and size and root of the tree of what it may read.
         newest: The latest time that an entry states, ms since 1970.
         grants: Answers that were checked.
@@ -73,6 +75,8 @@ class Replay:
     past: set[tuple[int, str]] = field(default_factory=set, repr=False)
     commits: dict[int, Committed] = field(default_factory=dict)
     unnamed: set[int] = field(default_factory=set)
+    unmarked: int = 0
+    is_marked: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: False, repr=False)
     exports: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     newest: int = 0
     grants: int = 0
@@ -82,6 +86,7 @@ class Replay:
     lost: list[tuple[str, int]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     wrong: int = 0
+    _marks: bool = False  # whether an entry about rows sealed anew had a mark
     _stated: dict[str, tuple[str, ...]] = field(default_factory=dict)  # marks of each entry
     _ended: dict[str, int] = field(default_factory=dict)  # when a mark ended, ms since 1970
 
@@ -216,10 +221,24 @@ class Replay:
     def _compact(self, where: str, detail: Mapping[str, Any]) -> None:
         self._leave(where, detail["inputs"])
         self.files.update(file.split(" ") for file in detail["outputs"])
-        if detail.get("resealed"):
+        if detail.get("resealed") and self._is_believed(where, detail):
             place = _place(detail["outputs"][0])
             for subject, batch, _, was, now in detail["resealed"]:
                 self.resealed[batch, place, subject, now] = was
+
+    def _is_believed(self, where: str, detail: Mapping[str, Any]) -> bool:
+        """Say whether rows were sealed anew, as an entry states: who has no key makes no mark."""
+        if "mark" in detail:
+            self._marks = True
+            if not self.is_marked(detail):
+                self.note(f"entry {where}", "states rows sealed anew, and has no mark of our key")
+                return False
+        elif self._marks:
+            self.note(f"entry {where}", "states rows sealed anew without a mark, after some with")
+            return False
+        else:
+            self.unmarked += 1
+        return True
 
     def _answer(self, where: str, leaf: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
         self.grants += 1

@@ -7,7 +7,8 @@
                       states, so that `as_of` and reverts stay true; one transaction swaps the file
 4  one transaction    nothing names the old DEK any more: it is deleted
 
-The leaf of each swap tells what each run was and is. Opening rows without a Grant is an exception,
+The leaf of each swap tells what each run was and is, under a mark: who has no key cannot say so.
+Opening rows without a Grant is an exception,
 as for a back-dated move-in: the operator's, and logged first. What died is taken up by running it
 again; the old files are removed by sweep.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from store.catalogue import Catalogue
     from store.database import Database
     from store.files import LiveFile
+    from store.marks import Marks
     from store.occupants import Occupants
     from store.ports import Clock, Objects
     from store.quarantine import Quarantine
@@ -62,11 +64,12 @@ class Resealing:
     def __init__(
         self, database: Database, catalogue: Catalogue, objects: Objects, tenancies: Tenancies,
         occupants: Occupants, quarantine: Quarantine, log: Log, clock: Clock, store: bytes,
+        marks: Marks,
     ) -> None:  # fmt: skip
         self._database, self._catalogue, self._objects = database, catalogue, objects
         self._tenancies, self._occupants = tenancies, occupants
         self._quarantine = quarantine
-        self._log, self._clock, self._store = log, clock, store
+        self._log, self._clock, self._store, self._marks = log, clock, store, marks
 
     def run(self, subjects: Iterable[bytes]) -> Resealed:
         """Give ``subjects`` a new DEK, and end what an earlier run left; returns what it did.
@@ -221,11 +224,12 @@ class Resealing:
             new = lake.build(Register(old.register), old.month, old.level, batch, sealed)
             self._catalogue.register(batch, [new])
             self._objects.put(new.name, new.body)
-            detail = {
+            detail: dict[str, Any] = {
                 "inputs": [f"{old.name} {old.index_digest.hex()}"],
                 "outputs": [f"{new.name} {new.index_digest.hex()}"],
                 "resealed": told,
             }
+            detail["mark"] = self._marks.of_resealed(detail)
             with self._database.write() as connection:
                 job.beat(connection)
                 self._catalogue.retire(connection, [old.id])

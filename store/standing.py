@@ -114,6 +114,10 @@ def _place(
                     was = before(batch, place.name, run.subject, digest)
                     entries[batch].append(Run(run.subject, 0, rows, was).encode())
                 place.counted += run.rows
+            keyless = _keyless(connection, file, runs, body)
+            if keyless:
+                fault = f"rows of {keyless:,} customers are sealed under keys that they have not"
+                place.faults.append((file.name, fault))
         except (TamperedError, ObjectError) as error:
             place.faults.append((file.name, str(error)))
     place.rows = {batch: rows_digest(sorted(some)).hex() for batch, some in entries.items()}
@@ -129,6 +133,23 @@ def _batches(body: bytes, run: Run) -> Iterator[tuple[int, int, bytes]]:
     for batch in np.unique(rows["batch"]).tolist():
         mine = rows[rows["batch"] == batch].tobytes()
         yield batch, len(mine) // BOX_SIZE, run_digest(mine)
+
+
+def _keyless(connection: Connection, file: LiveFile, runs: list[Run], body: bytes) -> int:
+    """Return how many customers have keys, and rows here that none of those opens."""
+    d, keys = tables.deks.c, defaultdict[bytes, set[int]](set)
+    near = select(d.subject, d.number).where(d.subject >= file.low, d.subject <= file.high)
+    for subject, number in connection.execute(near):
+        keys[bytes(subject)].add(number)
+    return sum(
+        run.subject in keys and not keys[run.subject].issuperset(_deks(body, run)) for run in runs
+    )
+
+
+def _deks(body: bytes, run: Run) -> list[int]:
+    """Return the number of the DEK that each of a run's rows is sealed under."""
+    found: list[int] = np.frombuffer(body, lake.BOX, run.rows, run.offset)["dek"].tolist()
+    return found
 
 
 def _described(place: Place, file: LiveFile, connection: Connection) -> None:

@@ -169,7 +169,7 @@ def _keyed(
     resealing = cache(
         lambda: Resealing(
             database, catalogue, objects_, tenancies, facts().occupants, quarantine, log, clock,
-            identity,
+            identity, bound,
         )
     )  # fmt: skip
     sequencer, pace, tree = _sequenced(base, keys, witnesses)

@@ -15,13 +15,14 @@ from typer.testing import CliRunner, Result
 
 import meterkeep
 from store import export_grounds, lake, retention_rules, tables
+from store.envelope import run_digest
 from store.errors import InputError
 from store.export_book import LIFE
 from store.exporting import expire
 from store.facts import Supply
 from store.files import FileState
 from store.holding import trees
-from store.log import Entry, Kind
+from store.log import Entry, Kind, Log
 from store.log_commands import store_copies
 from store.notes import Verifier
 from store.reads import Register, Window, month_name
@@ -308,6 +309,119 @@ def test_rows_sealed_anew_are_those_that_were_committed(kept: World) -> None:
     assert held(kept).every == []
     kept.compact()
     assert held(kept).every == []
+
+
+def resealed_by_an_enemy(
+    world: World, change: Callable[[bytes], bytes], **said: Any
+) -> dict[str, Any]:
+    """Swap a file for one with other rows of HOME, and say that they were sealed anew.
+
+    File, index and leaf are sound; who does it writes the database and the objects, and has no key.
+    """
+    store = world.store
+    with store.database.read() as connection:
+        [file] = store.catalogue.live(connection)
+        [run] = store.catalogue.index_of(connection, file)
+    boxes = store.objects.get(file.name)[run.offset : run.offset + run.rows * 146]
+    others = change(boxes)
+    batch = store.catalogue.reserve()
+    sealed = lake.Sealed([run.subject], [run.rows], others)
+    new = lake.build(Register(file.register), file.month, 0, batch, sealed)
+    store.catalogue.register(batch, [new])
+    store.objects.put(new.name, new.body)
+    was, now = run_digest(boxes).hex(), run_digest(others).hex()
+    detail = {
+        "inputs": [f"{file.name} {file.index_digest.hex()}"],
+        "outputs": [f"{new.name} {new.index_digest.hex()}"],
+        "resealed": [[run.subject.hex(), 1, run.rows, was, now]],
+        **said,
+    }
+    with store.database.write() as connection:
+        store.catalogue.retire(connection, [file.id])
+        store.catalogue.publish(connection, batch, 1)
+        store.log.append(connection, Entry(Kind.KEY, "keys reseal", detail=detail))
+    return detail
+
+
+def spoilt(boxes: bytes) -> bytes:
+    return boxes[:-1] + bytes([boxes[-1] ^ 1])
+
+
+def resealed(world: World) -> dict[str, Any]:
+    """Give HOME another key; returns what the log says of its rows."""
+    with world.store.database.read() as connection:
+        [tenancy] = world.store.facts.tenancies_of(connection, HOME)
+        assert tenancy.subject is not None
+    world.store.resealing.run([tenancy.subject])
+    return said_of_reseals(world)[-1]
+
+
+def said_of_reseals(world: World) -> list[dict[str, Any]]:
+    d = tables.details
+    query = select(d.c.detail).join(tables.leaves, tables.leaves.c.entry == d.c.entry)
+    with world.store.database.read() as connection:
+        texts = connection.execute(query.order_by(tables.leaves.c.id)).scalars().all()
+    return [detail for detail in map(orjson.loads, texts) if "resealed" in detail]
+
+
+def test_rows_that_somebody_without_the_key_calls_sealed_anew_are_found(home: World) -> None:
+    home.keep(days_of(HOME, (DAY, [1]), (DAY + 1, [2])))
+    resealed_by_an_enemy(home, spoilt, mark="00" * 16)
+    told = wrong(home)
+    assert "states rows sealed anew, and has no mark of our key" in told
+    assert "are not those that were committed" in told
+
+
+def test_the_mark_of_one_sealing_serves_no_other(home: World) -> None:
+    home.keep(days_of(HOME, (DAY, [1]), (DAY + 1, [2])))
+    mark = resealed(home)["mark"]
+    assert held(home).every == []
+    resealed_by_an_enemy(home, spoilt, mark=mark)
+    assert "has no mark of our key" in wrong(home)
+
+
+def test_after_a_marked_one_a_sealing_without_a_mark_is_found(home: World) -> None:
+    home.keep(days_of(HOME, (DAY, [1]), (DAY + 1, [2])))
+    resealed(home)
+    resealed_by_an_enemy(home, spoilt)
+    assert "without a mark, after some with" in wrong(home)
+
+
+def test_what_an_older_program_sealed_anew_is_told_apart(
+    home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither believed nor called false: nobody can tell."""
+    home.keep(days_of(HOME, (DAY, [1]), (DAY + 1, [2])))
+    with monkeypatch.context() as patch:
+        append = Log.append
+
+        def older(self: Log, connection: Any, *entries: Entry) -> list[bytes]:
+            for one in entries:
+                dict.pop(one.detail or {}, "mark", None)  # type: ignore[arg-type]
+            return append(self, connection, *entries)
+
+        patch.setattr(Log, "append", older)
+        assert "mark" not in resealed(home)
+    verdict = held(home)
+    assert verdict.every == []
+    assert verdict.status is Status.UNKNOWN
+    assert "1 entries state rows sealed anew, without a mark" in verdict.unknown
+    resealed(home)  # the chain leads back over both
+    assert held(home).every == []
+
+
+def test_rows_of_before_a_new_key_that_are_put_back_are_found(home: World) -> None:
+    """They are those that were committed, and nobody can open them any more."""
+    home.keep(days_of(HOME, (DAY, [1]), (DAY + 1, [2])))
+    with home.store.database.read() as connection:
+        [file] = home.store.catalogue.live(connection)
+        [run] = home.store.catalogue.index_of(connection, file)
+    boxes = home.store.objects.get(file.name)[run.offset : run.offset + run.rows * 146]
+    resealed(home)
+    compacted_by_an_enemy(home, lambda rows: replace(rows, boxes=boxes))
+    told = wrong(home)
+    assert "rows of 1 customers are sealed under keys that they have not" in told
+    assert "not those that were committed" not in told
 
 
 def test_a_new_lookup_key_takes_no_fact_away(kept: World) -> None:

@@ -380,9 +380,12 @@ class Ours:
         return self.world.store.objects.get(f"journal/{entry.hex()}")
 
     def mark(self, said: Said) -> bytes:
-        keys, (tag, *rest) = self.world.store.keys, said["values"]
+        keys, (first, *rest) = self.world.store.keys, said["values"]
         self.patch.setattr(keys.secrets, "_known", {("facts", 1): said["facts"]})
-        return bytes.fromhex(Marks(keys).of(said["text"], (bytes.fromhex(tag), *rest)))
+        if said["text"] == "reseal":
+            lists = {"inputs": first, "outputs": rest[0], "resealed": rest[1]}
+            return bytes.fromhex(Marks(keys).of_resealed(lists))
+        return bytes.fromhex(Marks(keys).of(said["text"], (bytes.fromhex(first), *rest)))
 
     def handle(self, said: Said) -> bytes:
         keys = self.world.store.keys
