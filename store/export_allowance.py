@@ -11,7 +11,6 @@ meanwhile gives them others: each is asked for by every name that it may have by
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ def allowance(store: Store, export: Export, meters: Sequence[Meter]) -> Allowanc
         RefusedError: The party is known no more, or none of its roles may ask.
     """
     party, tags = party_of(store, export.party), _tags(meters)
-    now: dict[bytes, list[Allowed]] = defaultdict(list)
+    now: dict[bytes, list[Allowed]] = {}
     why: dict[bytes, str] = {}
     seen: list[list[Page]] = []
     for question in questions(store, export, party):
@@ -77,14 +76,22 @@ def allowance(store: Store, export: Export, meters: Sequence[Meter]) -> Allowanc
                 if withheld:
                     why.setdefault(tag, withheld[0].code)
                 for part in allowed:
-                    now[part.subject].append(part)
+                    now.setdefault(part.subject, []).append(part)
     windows: Windows = {}
     codes: dict[bytes, str] = {}
+    alike: dict[object, list[tuple[Register, list[Window], bool]]] = {}
     for one in meters:
-        for register in registers_of(one.registers):
-            still = _still(now[one.subject], register, one.start, one.end)
-            windows.setdefault(register, {}).setdefault(one.subject, []).extend(still)
-            if sum([window.end - window.start for window in still]) < one.end - one.start:
+        parts = now.get(one.subject, ())
+        # Most are allowed the same half-hours of the same registers: those are cut once.
+        shape = (one.registers, one.start, one.end, *[_shape(part) for part in parts])
+        cut = alike.get(shape)
+        if cut is None:
+            cut = alike[shape] = _cut(one, parts)
+        for register, still, whole in cut:
+            mine = windows.setdefault(register, {})
+            known = mine.get(one.subject)
+            mine[one.subject] = still if known is None else known + still
+            if not whole:
                 codes[one.tag] = why.get(one.tag, "not_registered")
     return Allowance(windows, codes, party, seen)
 
@@ -121,15 +128,27 @@ def _tags(meters: Sequence[Meter]) -> list[bytes]:
     return list(dict.fromkeys([one.tag for one in meters]))
 
 
-def _still(now: Sequence[Allowed], register: Register, start: int, end: int) -> list[Window]:
-    """Return what of ``[start, end)`` may be read now."""
-    still = []
+def _shape(part: Allowed) -> tuple[int, int, tuple[Register, ...]]:
+    return part.window.start, part.window.end, part.registers
+
+
+def _cut(one: Meter, parts: Sequence[Allowed]) -> list[tuple[Register, list[Window], bool]]:
+    """Return of each register of a meter what may be read now, and whether it is all of it."""
+    cut = []
+    for register in registers_of(one.registers):
+        still = list(_still(parts, register, one.start, one.end))
+        size = sum(window.end - window.start for window in still)
+        cut.append((register, still, size >= one.end - one.start))
+    return cut
+
+
+def _still(now: Sequence[Allowed], register: Register, start: int, end: int) -> Iterator[Window]:
+    """Yield what of ``[start, end)`` may be read now."""
     for part in now:
         if register in part.registers:
             first, last = max(part.window.start, start), min(part.window.end, end)
             if first < last:
-                still.append(Window(first, last))
-    return still
+                yield Window(first, last)
 
 
 def registers_of(bits: int) -> tuple[Register, ...]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("parquet", "csv")
 ROWS: Final = ("half-hour", "day")
-AT_ONCE: Final = {"half-hour": 8_192, "day": 32_768}  # meter-days of one row group
+AT_ONCE: Final = {"half-hour": 8_192, "day": 131_072}  # meter-days of one row group
 QUALITY: Final = ("missing", "measured", "estimated")  # by State number; retracted is missing
 LETTERS: Final = np.frombuffer(b"-ME-.", np.uint8)  # by State number; the last: not to be read
 _OUTSIDE: Final = 4
