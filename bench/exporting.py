@@ -11,32 +11,26 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-import numpy as np
-
+from bench import export_peers
 from bench.figures import Figure, Skipped, median
 from bench.world import MONTHS, REGISTERS, SEED, UNTIL
 from ingest.synthetic import street
-from store import age, envelope
+from store import age
 from store.executors import Pool
 from store.exporting import Exporting
 from store.facts import Supply
-from store.fleet_keys import FleetKeys
 from store.grounds import FOREVER
 from store.initialising import initialise
 from store.ordering import Wanted, order
-from store.parts import Store
 from store.reads import DAY_SLOTS, Mpxn, Window
 from store.settings import Settings
-from store.slices import Slices
 from store.wiring import open_store
 from store.workers import export_slice
 from store.writestore import Source
@@ -166,14 +160,13 @@ def _peak(pid: int | str) -> float:
 
 def _whole(fleet: Fleet, pool: Pool, folder: Path) -> Iterator[Figure]:
     timed(fleet, pool, "day")  # lets each worker open the store
-    days, alone = [], []
-    for _ in range(TURNS):  # in turn, so that a neighbour's work falls on both
+    days, alone, floors = [], [], []
+    for _ in range(TURNS):  # in turn, so that a neighbour's work falls on all
         days.append(timed(fleet, pool, "day"))
-        alone.append(max(f.result() for f in [
-            pool.submit(f"alone {turn}", decrypting, fleet) for turn in range(2)
-        ]))  # fmt: skip
+        alone.append(_by_two(pool, export_peers.decrypting, fleet.settings))
+        floors.append(_by_two(pool, export_peers.floor, fleet.settings, folder))
     hours = min((timed(fleet, pool, "half-hour") for _ in range(2)), key=_wall)
-    copied = _duckdb(fleet, folder)
+    copied = export_peers.copied(fleet.half_hours, folder)
     each = hours.wall / hours.half_hours * 1e9
     yield Figure(
         NAME, f"export, half-hour rows, {fleet.meters:,} meters, two cores", each,
@@ -190,6 +183,18 @@ def _whole(fleet: Fleet, pool: Pool, folder: Path) -> Iterator[Figure]:
         f"{best.half_hours / best.wall / 1e6:.1f} million half-hours a second; the peer likewise "
         "in two workers at once",
     )  # fmt: skip
+    yield Figure(
+        NAME, "the same, beside its floor", _cost(best) * 1e9, "ns a half-hour",
+        "what no export leaves out, bare", min(floors) * 1e9,
+        note="keys, reading, run digests, opening, Parquet, two SHA-256, age, a sync: "
+        f"{min(floors) / min(alone):.2f} x decrypting; the rest decides, thrice, and keeps books",
+    )  # fmt: skip
+
+
+def _by_two(pool: Pool, work: Callable[..., float], *arguments: Any) -> float:
+    """Return what the slower of two workers says that do the same at once."""
+    both = [pool.submit(f"{work.__name__} {turn}", work, *arguments) for turn in range(2)]
+    return max(one.result() for one in both)
 
 
 def _flat(pairs: Sequence[tuple[Fleet, ...]], long: Fleet, pool: Pool) -> Iterator[Figure]:
@@ -246,62 +251,6 @@ def _wall(one: Timed) -> float:
 
 def _cost(one: Timed) -> float:
     return one.cores / one.half_hours
-
-
-def decrypting(fleet: Fleet) -> float:
-    """Return the seconds a half-hour that unwrapping keys and opening boxes alone takes."""
-    with open_store(fleet.settings) as store:
-        with store.database.read() as connection:
-            files = list(store.catalogue.live(connection))
-            index = store.catalogue.index_of(connection, files[0])
-        subjects = sorted(run.subject for run in index)[:5_000]
-        slices = Slices(store.database, store.catalogue, store.objects)
-        months = range(files[0].month, files[-1].month + 1)
-        snapshot = slices.snapshot(subjects, REGISTERS, months, 1)
-        fetched = [slices.rows(snapshot, (REGISTERS[0], month)) for month in months]
-        taken, half_hours = [], 0
-        for _ in range(3):
-            began = time.process_time()
-            with store.database.hot_read() as connection:
-                deks = FleetKeys(store.keys).deks(connection, subjects)
-            half_hours = sum(_opened(store, subjects, deks, *one) for one in fetched)
-            taken.append(time.process_time() - began)
-        return median(taken) / half_hours
-
-
-def _opened(store: Store, subjects: list[bytes], deks: Any, rows: Any, who: Any) -> int:
-    if not len(rows):
-        return 0
-    cuts = [0, *(np.flatnonzero(np.diff(who)) + 1).tolist(), len(rows)]
-    body, size = memoryview(rows.tobytes()), rows.dtype.itemsize
-    for start, end in pairwise(cuts):
-        subject = subjects[who[start]]
-        aad = envelope.row_aad(store.identity, REGISTERS[0], subject)
-        envelope.unseal(deks[subject][1].key, aad, body[start * size : end * size])
-    return len(rows) * DAY_SLOTS
-
-
-def _duckdb(fleet: Fleet, folder: Path) -> float:
-    """Return the ns a half-hour of a COPY of as many plain rows as a fleet's."""
-    most = min(fleet.half_hours, 40_000_000)
-    with duckdb.connect() as plain:
-        plain.execute("SET threads = 2")
-        plain.execute(
-            "CREATE TABLE reads AS SELECT '12' || lpad((i // 4464)::VARCHAR, 11, '0') AS mpxn, "
-            "'active_import' AS register, 'Wh' AS unit, "
-            "TIMESTAMP '2025-06-01' + INTERVAL 30 MINUTE * (i % 4464) AS begins, "
-            "TIMESTAMP '2025-06-01' + INTERVAL 30 MINUTE * (i % 4464 + 1) AS ends, "
-            "(hash(i) % 2000)::USMALLINT AS value, 'measured' AS quality "
-            f"FROM range({most}) t(i)"
-        )
-        taken = []
-        for turn in range(2):
-            out = folder / f"copied-{turn}.parquet"
-            began = time.perf_counter()
-            plain.execute(f"COPY reads TO '{out}' (FORMAT parquet)")
-            taken.append((time.perf_counter() - began) / most * 1e9)
-            out.unlink()
-    return min(taken)
 
 
 def _dask(fleet: Fleet) -> Iterator[Figure | Skipped]:
