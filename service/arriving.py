@@ -47,12 +47,17 @@ class Arriving:
 
     def sent(self, request: Request) -> Sent:
         """Return what ``request`` tells of its sender; nothing of it is believed yet."""
-        headers, path = request.headers, request.scope.get("raw_path") or b""
+        scope = request.scope
+        told: dict[bytes, list[str]] = {b"authorization": [], b"dpop": []}
+        for name, value in scope["headers"]:  # their names are in lower case, says ASGI
+            if name in told:
+                told[name].append(value.decode("latin-1"))
+        path = scope.get("raw_path") or b""
         return Sent(
-            request.method,
+            scope["method"],
             self._url + path.decode("latin-1"),
-            tuple(headers.getlist("authorization")),
-            tuple(headers.getlist("dpop")),
+            tuple(told[b"authorization"]),
+            tuple(told[b"dpop"]),
             self._certificate(request) if self._proxies else None,
         )
 

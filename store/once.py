@@ -48,7 +48,7 @@ class Use:
 
     def __call__(self, connection: Session) -> bool:
         """Note the use, in the caller's write transaction; returns whether it is the first."""
-        return bool(_NOTE.rows(connection, token=self.token, expires=self.expires))
+        return _NOTE.count(connection, token=self.token, expires=self.expires) > 0
 
     def noted(self, connection: Session) -> bool:
         """Return whether it was noted, in the caller's snapshot."""
@@ -66,7 +66,7 @@ def first(connection: Session, *uses: Use) -> bool:
 _NOTE = Prepared(
     text(
         f"INSERT INTO {tables.once.name} (token, expires) VALUES (:token, :expires) "  # noqa: S608
-        "ON CONFLICT DO NOTHING RETURNING token"
+        "ON CONFLICT DO NOTHING"
     ).bindparams(bindparam("token", type_=LargeBinary), bindparam("expires", type_=Float))
 )
 _o = tables.once.c
