@@ -263,10 +263,30 @@ class Database:
             CatalogueError: A statement or the commit failed, and nothing was written; or the disk
                 lost something before.
         """
+        result, syncs = self._swiftly(work, None)
+        return Behind(result, syncs.ask(), self._threads)
+
+    def hot_write_loose(self, work: Callable[[Session], Result]) -> Result:
+        """Run ``work`` in a transaction that may be lost with the power, until a later one is kept.
+
+        For what is made again where it is lost: on SQLite nobody waits for the disk behind it. The
+        next transaction that is synced syncs the same file, and so this too.
+
+        Raises:
+            CatalogueError: See `write`.
+        """
+        if self.is_local:
+            return self._swiftly(work, PATIENCE)[0]
+        with self.write() as connection:
+            return work(connection)
+
+    def _swiftly(
+        self, work: Callable[[Session], Result], patience: float | None
+    ) -> tuple[Result, Syncs]:
         with self._translated:
             swift, syncs = self._behind()
             try:
-                _begin_immediate(swift.connection.execute, None)
+                _begin_immediate(swift.connection.execute, patience)
                 result = work(swift)
                 swift.connection.execute("COMMIT")  # fails where nothing is open, unlike `commit`
             except BaseException:
@@ -274,7 +294,7 @@ class Database:
                 raise
             finally:
                 self._swift.append(swift)
-        return Behind(result, syncs.ask(), self._threads)
+        return result, syncs
 
     def _behind(self) -> tuple[Hot, Syncs]:
         """Return a connection that does not sync what it commits, and what does."""

@@ -25,7 +25,7 @@ from store.merkle import EMPTY_ROOT
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database
+    from store.database import Database, Session
     from store.ports import Clock
 
 LEASE = 10.0  # seconds
@@ -44,7 +44,7 @@ class Placed(NamedTuple):
 class Index(Protocol):
     """What is told of each leaf as it gets its place, to be found by it later."""
 
-    def note(self, connection: Connection, rows: Sequence[Placed]) -> None:
+    def note(self, connection: Session, rows: Sequence[Placed]) -> None:
         """Take ``rows`` in, within the transaction that places them."""
 
 
@@ -178,25 +178,35 @@ class Places:
     def held(self, lease: Lease) -> Iterator[Connection]:
         """Yield one transaction under the lease. Raises CommitConflictError where it is lost."""
         with self._database.write() as connection:
-            until = self._clock.now() + self._lease
-            if not _RENEW.count(connection, mine=lease.holder, epoch=lease.epoch, till=until):
-                raise CommitConflictError(_LOST)
+            self._renew(connection, lease)
             yield connection
+
+    def _renew(self, connection: Session, lease: Lease) -> None:
+        until = self._clock.now() + self._lease
+        if not _RENEW.count(connection, mine=lease.holder, epoch=lease.epoch, till=until):
+            raise CommitConflictError(_LOST)
 
     def number(self, lease: Lease, shard: int, numbered: int, most: int) -> int:
         """Give places to ``most`` leaves that have none, from ``numbered`` on; returns how many.
 
+        Not durable before `intend` is: a place that the power takes with it stands in no tree, and
+        is given again.
+
         Raises:
             CommitConflictError: Another holds the lease, or went on meanwhile.
         """
-        with self.held(lease) as connection:
+
+        def give(connection: Session) -> int:
+            self._renew(connection, lease)
             rows = self._waiting(connection, most)
             if rows:
                 self.place(connection, shard, numbered, rows)
-        return len(rows)
+            return len(rows)
+
+        return self._database.hot_write_loose(give)
 
     def place(
-        self, connection: Connection, shard: int, numbered: int, rows: Sequence[Sequence[Any]]
+        self, connection: Session, shard: int, numbered: int, rows: Sequence[Sequence[Any]]
     ) -> None:
         """Give ``rows`` (id, leaf, detail) the places from ``numbered`` on, in their order."""
         grown = numbered + len(rows)
@@ -252,7 +262,7 @@ class Places:
             newest = select(func.max(c.size)).where(within, c.root.is_not(None)).scalar_subquery()
             connection.execute(tables.checkpoints.delete().where(within, c.size != newest))
 
-    def _waiting(self, connection: Connection, most: int) -> Sequence[Sequence[Any]]:
+    def _waiting(self, connection: Session, most: int) -> Sequence[Sequence[Any]]:
         return (_WAIT if self._index is None else _WAIT_TOLD).rows(connection, most=most)
 
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 LOOKED = 8  # tiles read again at once
 LOOK_AFTER = 2.0  # seconds until the next are
 LOOKED_FIRST = 256  # tiles read again before a service starts
-FEW_ROWS = 100  # leaves numbered in one transaction: 2 ms that an answer may wait behind it
+FEW_ROWS = 32  # leaves numbered in one transaction: 0.8 ms that an answer may wait behind it
 CROWD = 1_000  # leaves after which there is a crowd, and transactions are of MOST_ROWS
 BREATH = 0.001  # seconds between two: whoever waits for SQLite's one writer looks every half
 MOST_LEAVES = 8_192  # of one checkpoint: some 3 MB in memory
