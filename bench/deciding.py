@@ -145,9 +145,15 @@ def _state(store: Store, code: str, size: int) -> None:
                 ("registration", tables.registrations, supplied, tuple(supplied[0])),
             ):
                 for few in portions(rows, TOGETHER):
-                    facts = [marks(kind, *(row[name] for name in columns)).hex() for row in few]
+                    told = ([row[name] for name in columns] for row in few)
+                    made = marks((kind, *map(_written, row)) for row in told)
+                    facts = [mark.hex() for mark in made]
                     stated = Entry(Kind.FACT, f"{kind} add", detail={"facts": facts})
                     [leaf] = store.log.append(connection, stated)
                     for row in few:
                         row["entry"] = leaf
                 connection.execute(insert(table), rows)
+
+
+def _written(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value

@@ -9,11 +9,12 @@ not whose they are. Equal shapes are ruled equally, so a fleet is decided by a f
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from store.access import Heard, meant, rule
+from store.decided import Allowed, Decided
 from store.grants import FleetQuestion, Withheld
 from store.grounds import FOREVER, Choice, Consent, Grounds, Registration, chain
 from store.reads import HALF_HOUR, Register, Window
@@ -23,38 +24,22 @@ if TYPE_CHECKING:
     from store.policy import Policy
 
 MOST: Final = 1 << 16  # shapes remembered at once
-Tenant = tuple[bytes, int, bytes | None, int]  # entry, start, subject, what the caller likes
-Supplied = tuple[bytes, str, str, int, int | None, int]  # entry, role, premises, start, end, same
-
-
-class Allowed(NamedTuple):
-    """Half-hours that may be read.
-
-    Attributes:
-        subject: Whose; empty where no tenancy is known, so nothing is kept.
-        registers: Which registers.
-        basis: See `grants.Part`.
-        reference: The consent's id, or the kind of premises.
-        entry: The log entry of the fact that it rests on.
-        purpose: What the customer agreed to it for; empty for a registration.
-    """
-
-    subject: bytes
-    window: Window
-    registers: tuple[Register, ...]
-    basis: str
-    reference: str
-    entry: bytes
-    purpose: str = ""
+Tenant = tuple[bytes, int, bytes | None]  # entry, start, subject
+Supplied = tuple[bytes, str, str, int, int | None]  # entry, role, premises, start, end
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A ruling with places instead of facts: (tenancy, window, basis, fact) of each part."""
+    """A ruling with places instead of facts: (tenancy, window, basis, fact) of each part.
+
+    Attributes:
+        whole: Window, registers and basis, where there is one part, of the first tenancy and fact.
+    """
 
     registers: tuple[Register, ...]
     parts: tuple[tuple[int, Window, str, int], ...]
     withheld: tuple[Withheld, ...]
+    whole: tuple[Window, tuple[Register, ...], str] | None
 
 
 Ruled = tuple[tuple[Allowed, ...], tuple[Withheld, ...]]
@@ -91,27 +76,38 @@ class Alike:
             registrations: Of the party, in any role.
             choices: Of the customers towards the party.
         """
-        if len(tenancies) == len(registrations) == 1 and not choices:
-            return self.plainly(tenancies[0], registrations[0])
         mine = self._mine(registrations)
         shape = self._shape(tenancies, mine, choices)
-        return self._allowed(shape, tenancies, [(one[2], one[0]) for one in mine])
+        rests_on = [(one[2], one[0]) for one in mine]
+        return self._allowed(shape, tenancies, rests_on), shape.withheld
 
-    def plainly(self, tenancy: Tenant, registration: Supplied) -> Ruled:
-        """Return the same for one tenancy, one registration and no choice, as most are."""
-        _, start, subject, _ = tenancy
-        entry, role, premises, begun, ended, _ = registration
-        row = (start, subject is None, role, premises, begun, ended)  # equal rows, equal shapes
-        plain = self._plain.get(row)
-        if plain is None:
-            if len(self._plain) >= MOST:
-                self._plain.clear()
-            plain = self._plain[row] = self._shape([tenancy], self._mine([registration]), ())
-        if len(plain.parts) != 1:
-            return self._allowed(plain, [tenancy], [(premises, entry)])
-        [(_, window, basis, _)] = plain.parts
-        allowed = Allowed(subject or b"", window, plain.registers, basis, premises, entry)
-        return (allowed,), plain.withheld
+    def plainly(self, rows: Iterable[Sequence[Any]]) -> list[Decided]:
+        """Return what is decided of meter points with one tenancy, one registration, no choice.
+
+        Args:
+            rows: Of `fleet_pages.Page.facts`, each held to its leaves.
+        """
+        made, known, decided = tuple.__new__, self._plain, []  # NamedTuples in half the time
+        for tag, entry, role, premises, begun, ended, lived, start, subject in rows:
+            row = (start, subject is None, role, premises, begun, ended)  # equal rows, equal shapes
+            shape = known.get(row) or self._remembered(row)
+            if shape.whole is None:
+                allowed = self._allowed(shape, [(lived, start, subject)], [(premises, entry)])
+            else:
+                of = (subject or b"", *shape.whole, premises, entry, "")
+                allowed = (made(Allowed, of),)
+            decided.append(made(Decided, (tag, allowed, shape.withheld, True)))
+        return decided
+
+    def _remembered(self, row: tuple[int, bool, str, str, int, int | None]) -> _Shape:
+        """Return the shape of a plain row, and keep it."""
+        start, erased, role, premises, begun, ended = row
+        if len(self._plain) >= MOST:
+            self._plain.clear()
+        mine = self._mine([(b"", role, premises, begun, ended)])
+        shape = self._shape([(b"", start, None if erased else b"")], mine, ())
+        self._plain[row] = shape
+        return shape
 
     def _mine(self, registrations: Sequence[Supplied]) -> list[Supplied]:
         """Return those in the role that is asked in and inside the window, the newest first."""
@@ -131,7 +127,7 @@ class Alike:
             (max(start, low), subject is None, chosen(
                 choices, self._question.granularity, Window(start, end), self._now
             ) if choices else SILENT)
-            for (_, start, subject, _), end in zip(tenancies, _ends(tenancies), strict=True)
+            for (_, start, subject), end in zip(tenancies, _ends(tenancies), strict=True)
             if start < high and end > low
         ]  # fmt: skip
         nobody = (
@@ -156,7 +152,7 @@ class Alike:
         starts = [one[1] for one in tenancies]
         here = tuple(
             (min(max(start, low), high), subject is None, end * HALF_HOUR <= self._now)
-            for (_, start, subject, _), end in zip(tenancies, _ends(tenancies), strict=True)
+            for (_, start, subject), end in zip(tenancies, _ends(tenancies), strict=True)
         )
         key = (here, tuple(self._seen(one, starts) for one in consents))
         shape = self._known.get(key)
@@ -169,9 +165,8 @@ class Alike:
                 for at, one in enumerate(consents)
             ]  # fmt: skip
             shape = self._ruled(key, tenancies, [], placed, ())
-        return self._allowed(
-            shape, tenancies, [(one.id, one.entry, one.purpose) for one in consents]
-        )
+        rests_on = [(one.id, one.entry, one.purpose) for one in consents]
+        return self._allowed(shape, tenancies, rests_on), shape.withheld
 
     def _seen(self, one: Consent, starts: Sequence[int]) -> tuple[object, ...]:
         """Return what a decision can see of a consent; whose it is, as a place among tenancies."""
@@ -195,7 +190,7 @@ class Alike:
         """Rule on the first meter point of a shape: places stand for subjects and entries."""
         rows = [
             (start, None if subject is None else _place(at), b"")
-            for at, (_, start, subject, _) in enumerate(tenancies)
+            for at, (_, start, subject) in enumerate(tenancies)
         ]
         facts = Grounds(chain(rows), registrations, consents, choices)
         ruling = rule(
@@ -212,13 +207,15 @@ class Alike:
         )  # fmt: skip
         if len(self._known) >= MOST:
             self._known.clear()
-        shape = self._known[key] = _Shape(ruling.registers, parts, ruling.withheld)
+        alone = len(parts) == 1 and (parts[0][0], parts[0][3]) == (0, 0)
+        whole = (parts[0][1], ruling.registers, parts[0][2]) if alone else None
+        shape = self._known[key] = _Shape(ruling.registers, parts, ruling.withheld, whole)
         self.shapes += 1
         return shape
 
     def _allowed(
         self, shape: _Shape, tenancies: Sequence[Tenant], rests_on: Sequence[tuple[Any, ...]]
-    ) -> Ruled:
+    ) -> tuple[Allowed, ...]:
         """Put the facts of one meter point in the places of its shape."""
         first = 0
         if not self.by_consent and len(tenancies) > 1:
@@ -228,7 +225,7 @@ class Alike:
         for tenant, window, basis, fact in shape.parts:
             subject = tenancies[first + tenant][2] if tenant >= 0 else None
             found.append(Allowed(subject or b"", window, shape.registers, basis, *rests_on[fact]))
-        return tuple(found) if len(found) < 2 else _joined(found), shape.withheld  # noqa: PLR2004
+        return tuple(found) if len(found) < 2 else _joined(found)  # noqa: PLR2004
 
 
 def _joined(found: Sequence[Allowed]) -> tuple[Allowed, ...]:
@@ -250,7 +247,7 @@ def _joined(found: Sequence[Allowed]) -> tuple[Allowed, ...]:
 def _placed(mine: Sequence[Supplied]) -> list[Registration]:
     return [
         Registration(role, premises, Window(start, FOREVER if end is None else end), _place(at))
-        for at, (_, role, premises, start, end, _) in enumerate(mine)
+        for at, (_, role, premises, start, end) in enumerate(mine)
     ]
 
 

@@ -1,10 +1,11 @@
 """Who may be read of a whole fleet, at one moment: facts joined in SQL, verdicts by shape.
 
-    1  page      some thousand meter points: the party's registered ones, those with a consent to
-                 it, or those of a list, put into a table of this transaction
-    2  facts     their tenancies, registrations, consents and choices: one joined statement each
-    3  leaves    each log leaf that they rest on, read once; a fact that its leaf does not state
-                 makes its meter point `tampered`, and the caller hears of it
+    1  page      some thousand meter points, with their tenancies, registrations, consents and
+                 choices: the party's registered ones, those with a consent to it, or a list's
+    2  leaves    each log leaf that they rest on, read once
+    3  marks     a fact that its leaf does not state makes its meter point `tampered`, and the
+                 caller hears of it; those with one tenancy and one registration are looked at
+                 together, and one by one only where something is wrong
     4  rulings   one for each shape (see `alike`): Cedar is asked of each record once, of no meter
 
 What `access.decide` says of one question, this says of a million: a test holds them together. It
@@ -18,11 +19,24 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
-from store import fleet_pages, tables
-from store.alike import Alike, Allowed
-from store.fleet_facts import STRANGE, Leaves, Mark, Page, States, choices_of, consents_of, hold
+from store import fleet_pages, fleet_rows
+from store.alike import Alike
+from store.decided import TAMPERED, Decided
+from store.fleet_facts import (
+    Known,
+    Leaves,
+    Make,
+    States,
+    choices_of,
+    consents_of,
+    each,
+    hold,
+    plain,
+    plainly_hold,
+)
+from store.fleet_pages import Page
 from store.grants import FleetQuestion, Withheld
 from store.marks import Marks
 
@@ -32,30 +46,7 @@ if TYPE_CHECKING:
     from store.database import Database
     from store.policy import Policy
 
-TAMPERED: Final = "tampered"
 Pages = Generator[tuple[Page, States], None, None]
-
-
-class Decided(NamedTuple):
-    """What is decided of one meter point.
-
-    Attributes:
-        tag: Which: the HMAC that tenancies and registrations name it by; see `Tags.of`.
-        allowed: What may be read, by time; empty where nothing.
-        withheld: The rest of the window, each piece with its code; ``tampered`` where a fact of the
-            meter point is not what the log states, an alarm.
-        known: Whether there is any fact under this tag.
-    """
-
-    tag: bytes
-    allowed: tuple[Allowed, ...]
-    withheld: tuple[Withheld, ...]
-    known: bool = True
-
-    @property
-    def code(self) -> str:
-        """Why not all of it may be read: the first code; empty where all may."""
-        return self.withheld[0].code if self.withheld else ""
 
 
 class Bulk:
@@ -104,33 +95,31 @@ class Bulk:
         """
         if any(page.consents or page.choices for page in seen):
             return False
-        with self._database.read() as connection, fleet_pages.tables_of(connection):
-            pages = (Page(connection) for _ in fleet_pages.listed(connection, tags, party))
-            pairs = zip_longest(pages, seen)
-            return all(now and was and now.rows == was.rows for now, was in pairs)
+        with self._database.read() as connection, fleet_rows.tables_of(connection):
+            pages = fleet_pages.listed(connection, tags, party)
+            return all(now == was for now, was in zip_longest(pages, seen))
 
     def _pages(
         self, party: str, alike: Alike, tags: Iterable[bytes] | None, seen: list[Page] | None
     ) -> Iterator[list[Decided]]:
-        mark = self._marks.maker()
-        own = tables.consents if alike.by_consent else tables.registrations
-        with self._database.read() as connection, fleet_pages.tables_of(connection):
-            filled = (
-                fleet_pages.own(connection, own, party)
+        marks = self._marks.maker()
+        own = fleet_pages.consented if alike.by_consent else fleet_pages.registered
+        with self._database.read() as connection, fleet_rows.tables_of(connection):
+            found = (
+                own(connection, party)
                 if tags is None
                 else fleet_pages.listed(connection, tags, party)
             )
-            pages = _read(connection, filled, seen)
+            pages = _read(connection, found, seen)
             with closing(pages if self._database.is_local else _ahead(pages)) as read:
-                while decided := _next(read, party, alike, mark):
+                while decided := _next(read, party, alike, marks):
                     yield decided
 
 
-def _read(connection: Connection, filled: Iterator[None], seen: list[Page] | None) -> Pages:
+def _read(connection: Connection, found: Iterator[Page], seen: list[Page] | None) -> Pages:
     """Yield the facts of each page, and what its leaves state."""
     leaves = Leaves()
-    for _ in filled:
-        page = Page(connection)
+    for page in found:
         if seen is not None:
             seen.append(page)
         yield page, leaves.take(connection, page.entries)
@@ -145,11 +134,11 @@ def _ahead(pages: Pages) -> Pages:
             yield page
 
 
-def _next(pages: Pages, party: str, alike: Alike, mark: Mark) -> list[Decided]:
+def _next(pages: Pages, party: str, alike: Alike, marks: Make) -> list[Decided]:
     """Return what is decided of the next page; nothing where there is none."""
     with _unswept():
         page = next(pages, None)
-        return [] if page is None else _decided(*page, party, alike, mark)
+        return [] if page is None else _decided(*page, party, alike, marks)
 
 
 @contextmanager
@@ -167,43 +156,30 @@ def _unswept() -> Iterator[None]:
             gc.enable()
 
 
-def _decided(page: Page, states: States, party: str, alike: Alike, mark: Mark) -> list[Decided]:
+def _decided(page: Page, states: States, party: str, alike: Alike, marks: Make) -> list[Decided]:
     """Return what is decided of each meter point of a page."""
-    tampered = (Withheld(alike.window, TAMPERED),)
-    if page.plain:
-        return _plainly(page, states, party, alike, mark, tampered)
-    decided = []
-    for tag, lived, supplied, asked, chose in page.each():
-        known = bool(lived or supplied or asked or chose)
-        if not hold(states, mark, tag, party, (lived, supplied, asked, chose)):
-            decided.append(Decided(tag, (), tampered))
-        elif alike.by_consent:
-            decided.append(Decided(tag, *alike.consented(lived, consents_of(asked)), known))
-        else:
-            ruled = alike.supplied(lived, supplied, choices_of(chose))
-            decided.append(Decided(tag, *ruled, known))
-    return decided
+    rows = () if alike.by_consent else plain(page)
+    if not (rows and plainly_hold(states, marks, party, rows)):
+        rows = ()  # one of them was written by hand: which?
+    plainly = alike.plainly(rows)
+    if len(rows) == len(page.facts):
+        return plainly
+    found = {one.tag: one for one in plainly}
+    others = {one.tag: _alone(one, states, party, alike, marks) for one in each(page, found)}
+    return [found.get(tag) or others[tag] for tag in dict.fromkeys(row[0] for row in page.facts)]
 
 
-def _plainly(
-    page: Page, states: States, party: str, alike: Alike, mark: Mark, tampered: tuple[Withheld]
-) -> list[Decided]:
-    """Return the same of a plain page, with less ado."""
-    ruled, decided = alike.plainly, []
-    for (_, tag), tenancy, registration in zip(
-        page.tags, page.tenancies, page.registrations, strict=True
-    ):
-        try:
-            stated, start, subject, _ = tenancy
-            entry, role, premises, begun, ended, _ = registration
-            name, whose = tag.hex(), None if subject is None else subject.hex()
-            good = states(stated, mark("tenancy", name, start, whose)) and states(
-                entry, mark("registration", name, party, role, premises, begun, ended)
-            )
-        except STRANGE:
-            good = False
-        if good:
-            decided.append(Decided(tag, *ruled(tenancy, registration)))
-        else:
-            decided.append(Decided(tag, (), tampered))
-    return decided
+def _alone(one: Known, states: States, party: str, alike: Alike, marks: Make) -> Decided:
+    """Return what is decided of one meter point by itself."""
+    if not hold(states, marks, party, one):
+        return Decided(one.tag, (), (Withheld(alike.window, TAMPERED),))
+    lived = sorted(one.lived, key=_start)
+    if alike.by_consent:
+        ruled = alike.consented(lived, consents_of(one.asked))
+    else:
+        ruled = alike.supplied(lived, one.supplied, choices_of(one.chose))
+    return Decided(one.tag, *ruled, any(one[1:]))
+
+
+def _start(tenancy: Sequence[int]) -> int:
+    return tenancy[1]

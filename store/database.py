@@ -73,8 +73,15 @@ class Prepared:
     statements of an answer, 0.9 ms, against 0.1 ms this way).
     """
 
-    def __init__(self, statement: ClauseElement) -> None:
-        self._statement = statement
+    def __init__(self, statement: ClauseElement, *, many: bool = False) -> None:
+        """Take a statement.
+
+        Args:
+            statement: For either database.
+            many: It returns thousands of rows: PostgreSQL is to send them as it keeps them, not as
+                text (measured: made into values in half the time).
+        """
+        self._statement, self._many = statement, many
         self._compiled: dict[str, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
         self._arrays: tuple[str, Sequence[str]] | None = None
 
@@ -86,7 +93,8 @@ class Prepared:
         bound = values if places is None else [values[name] for name in places]
         if isinstance(connection, Hot):
             return connection.connection.execute(sql, bound).fetchall()
-        cursor = connection.connection.cursor()
+        binary = self._many and connection.dialect.name != "sqlite"
+        cursor = connection.connection.cursor(**({"binary": True} if binary else {}))
         try:
             cursor.execute(sql, bound)
             rows: list[tuple[Any, ...]] = cursor.fetchall()  # type: ignore[assignment]

@@ -15,15 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from store.bulk import Decided
+from store.decided import Allowed, Decided
 from store.errors import RefusedError
 from store.exported import Export, Meter
 from store.grants import FleetQuestion
 from store.reads import Register, Window
 
 if TYPE_CHECKING:
-    from store.alike import Allowed
-    from store.fleet_facts import Page
+    from store.fleet_pages import Page
     from store.grounds import Party
     from store.parts import Store
 

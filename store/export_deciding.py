@@ -19,7 +19,7 @@ from store.log import Entry, Kind
 from store.merkle import Frontier, leaf_hash
 
 if TYPE_CHECKING:
-    from store.bulk import Decided
+    from store.decided import Decided
     from store.grounds import Party
     from store.parts import Store
 

@@ -5,14 +5,15 @@ A leaf is read and checked once while it is kept; most state 64 facts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store import fleet_pages
 from store.consent_rows import COLUMNS, as_consent
-from store.fleet_pages import Rows
+from store.fleet_pages import Page, Rows
 from store.grounds import Choice, Consent
 from store.marks import SIZE, stated
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 MOST_LEAVES: Final = 1 << 17  # leaves whose marks are kept, of some 1 KB each
 STRANGE: Final = (TypeError, ValueError, AttributeError)  # of a type that no program here writes
 _VERSION: Final = COLUMNS.index("version")
-Mark = Callable[..., bytes]
-States = Callable[[bytes, bytes], bool]  # entry, mark
+Make = Callable[[Iterable[Sequence[Any]]], list[bytes]]  # the mark of each fact
+States = Mapping[bytes, bytes]  # the marks that the leaf of an entry states
 
 
 class Leaves:
@@ -36,113 +37,124 @@ class Leaves:
         """Read the leaves that facts name; one that is not there, or not whole, states nothing.
 
         Returns:
-            Whether the leaf of an entry states the fact of a mark: of these entries, for as long
-            as one likes.
+            What the leaf of each of these entries states, for as long as one likes.
         """
-        new = entries - self._marks.keys()
+        new = entries.difference(self._marks)  # `-` of its keys would walk over all of them
         if len(self._marks) + len(new) > MOST_LEAVES:
             self._marks, new = {}, entries  # who was told of the old ones keeps them
         self._marks |= dict.fromkeys(new, b"")
         for entry, *proof in fleet_pages.proofs(connection, new):
             with suppress(ValueError, TypeError):
                 self._marks[entry] = bytes.fromhex("".join(stated(entry, proof)))
-        return partial(state, self._marks)
+        return self._marks
 
 
-def state(marks: Mapping[bytes, bytes], entry: bytes, mark: bytes) -> bool:
+def state(states: States, entry: bytes, mark: bytes) -> bool:
     """Return whether the leaf of ``entry`` states the fact of this mark."""
-    stated = marks[entry]
-    at = stated.find(mark)
+    marks = states[entry]
+    at = marks.find(mark)
     while at > 0 and at % SIZE:  # the end of one mark and the beginning of the next is none
-        at = stated.find(mark, at + 1)
+        at = marks.find(mark, at + 1)
     return at >= 0
 
 
-class Page:
-    """The facts of a page's meter points, in the page's order.
+def all_state(states: States, entries: Sequence[bytes], marks: Sequence[bytes]) -> bool:
+    """Return whether `state` says so of each entry and its mark."""
+    places = map(bytes.find, map(states.__getitem__, entries), marks)
+    if not [at for at in places if at % SIZE]:
+        return True
+    return all(map(state, repeat(states), entries, marks))
+
+
+class Known(NamedTuple):
+    """The rows of one meter point.
 
     Attributes:
-        tags: Place and tag of each.
+        lived: Tenancies: entry, start, subject.
+        supplied: Registrations: entry, role, premises, start, end.
+        asked: Consents, as in `Page`.
+        chose: Choices, as in `Page`.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self.tags = fleet_pages.TAGS.rows(connection)
-        self.tenancies = fleet_pages.TENANCIES.rows(connection)
-        self.registrations = fleet_pages.REGISTRATIONS.rows(connection)
-        self.consents = fleet_pages.CONSENTS.rows(connection)
-        self.choices = fleet_pages.CHOICES.rows(connection)
-
-    @property
-    def entries(self) -> set[bytes]:
-        """The log entry that each of its facts names."""
-        every = (self.tenancies, self.registrations, self.consents, self.choices)
-        return {row[0] for rows in every for row in rows}
-
-    @property
-    def rows(self) -> tuple[Rows, ...]:
-        """All of it, to be compared with what it was at another moment."""
-        return self.tags, self.tenancies, self.registrations, self.consents, self.choices
-
-    @property
-    def plain(self) -> bool:
-        """Whether each has one tenancy and one registration and nothing else: the most usual."""
-        places = [place for place, _ in self.tags]
-        pair = self.tenancies, self.registrations
-        alone = all(places == [row[-1] for row in rows] for rows in pair)
-        return alone and not self.consents and not self.choices
-
-    def each(self) -> Iterator[tuple[bytes, Rows, Rows, Rows, Rows]]:
-        """Yield each meter point with its rows."""
-        lived, supplied = _runs(self.tenancies), _runs(self.registrations)
-        asked, chose = _runs(self.consents), _runs(self.choices)
-        for place, tag in self.tags:
-            yield tag, lived(place), supplied(place), asked(place), chose(place)
+    tag: Any
+    lived: Rows
+    supplied: Rows
+    asked: Rows
+    chose: Rows
 
 
-def hold(states: States, mark: Mark, tag: Any, party: str, rows: Sequence[Rows]) -> bool:
+def plain(page: Page) -> Rows:
+    """Return the rows of those with one tenancy, one registration and nothing else, as most are."""
+    tags = [row[0] for row in page.facts]
+    odd = {row[-1] for rows in (page.consents, page.choices) for row in rows}
+    odd |= {row[0] for row in page.facts if row[1] is None or row[6] is None}
+    if len(set(tags)) < len(tags):
+        odd |= {tag for tag, times in Counter(tags).items() if times > 1}
+    return [row for row in page.facts if row[0] not in odd] if odd else page.facts
+
+
+def each(page: Page, but: Mapping[bytes, object]) -> Iterator[Known]:
+    """Yield each meter point of a page with its rows, in the page's order.
+
+    Args:
+        page: The page.
+        but: Those that are left out.
+    """
+    asked, chose = _by_tag(page.consents, -1), _by_tag(page.choices, -1)
+    for tag, rows in _by_tag([row for row in page.facts if row[0] not in but], 0).items():
+        lived = dict.fromkeys(row[6:] for row in rows if row[6] is not None)
+        supplied = dict.fromkeys(row[1:6] for row in rows if row[1] is not None)
+        yield Known(tag, [*lived], [*supplied], asked.get(tag, ()), chose.get(tag, ()))
+
+
+def hold(states: States, marks: Make, party: str, known: Known) -> bool:
     """Return whether each fact of a meter point is what its leaf states."""
-    lived, supplied, asked, chose = rows
+    tag, lived, supplied, asked, chose = known
     try:
-        name, good = tag.hex(), True
-        for entry, start, subject, _ in lived:
-            whose = None if subject is None else subject.hex()
-            good &= states(entry, mark("tenancy", name, start, whose))
-        for entry, role, premises, start, end, _ in supplied:
-            made = mark("registration", name, party, role, premises, start, end)
-            good &= states(entry, made)
-        for entry, granularity, choice, at, _ in chose:
-            good &= states(entry, mark("choice", name, party, granularity, choice, at))
-        for entry, newest, *row, _ in asked:
-            good &= states(entry, mark("consent", *row)) and row[_VERSION] == newest
+        name = tag.hex()
+        facts: list[Sequence[Any]] = [
+            ("tenancy", name, start, None if subject is None else subject.hex())
+            for _, start, subject in lived
+        ]
+        facts += [("registration", name, party, *row) for _, *row in supplied]
+        facts += [("choice", name, party, *row) for _, *row, _ in chose]
+        facts += [("consent", *map(_written, row)) for _, _, *row, _ in asked]
+        entries = [row[0] for rows in (lived, supplied, chose, asked) for row in rows]
+        newest = all(row[2 + _VERSION] == row[1] for row in asked)
+        return newest and all_state(states, entries, marks(facts))
     except STRANGE:
         return False
-    return good
 
 
-def _runs(rows: Rows) -> Callable[[int], Rows]:
-    """Return what takes the rows of one meter point after the other, in the page's order."""
-    if not rows:
-        return lambda _: ()
-    at, places = 0, [row[-1] for row in rows]
-    places.append(-1)
+def plainly_hold(states: States, marks: Make, party: str, rows: Rows) -> bool:
+    """Return whether each fact of plain rows is what its leaf states."""
+    tags, entries, roles, premises, begun, ended, lived, starts, subjects = zip(*rows, strict=True)
+    try:
+        names = [tag.hex() for tag in tags]
+        whose = [None if subject is None else subject.hex() for subject in subjects]
+        homes = marks(zip(repeat("tenancy"), names, starts, whose))
+        supply = roles, premises, begun, ended
+        supplied = marks(zip(repeat("registration"), names, repeat(party), *supply))
+    except STRANGE:
+        return False
+    return all_state(states, lived, homes) and all_state(states, entries, supplied)
 
-    def of(place: int) -> Rows:
-        nonlocal at
-        if places[at] != place:
-            return ()
-        first, at = at, at + 1
-        if places[at] != place:
-            return (rows[first],)
-        while places[at] == place:
-            at += 1
-        return rows[first:at]
 
-    return of
+def _written(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _by_tag(rows: Rows, at: int) -> dict[Any, list[tuple[Any, ...]]]:
+    """Return rows by their tag, which stands at ``at``."""
+    found: dict[Any, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in rows:
+        found[row[at]].append(row)
+    return found
 
 
 def consents_of(rows: Rows) -> list[Consent]:
     """Return the consents of a meter point, as a decision looks at them."""
-    return [as_consent(dict(zip(COLUMNS, row[2:], strict=False)), row[0]) for row in rows]
+    return [as_consent(dict(zip(COLUMNS, row[2:-1], strict=True)), row[0]) for row in rows]
 
 
 def choices_of(rows: Rows) -> list[Choice]:

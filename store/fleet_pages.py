@@ -1,139 +1,106 @@
-"""A page of meter points, and the statements that read what is known of them, joined to it.
+"""A page of meter points: some thousand at once, with all that is known of them.
 
-The page is a table of the reader's own transaction: some thousand meter points at once, in the
-order in which they were put.
+    the party's own        those that it is registered to, from one place in its index to the next
+    the party's consents   put into a table of the reader's transaction, and joined to that
+    a list                 likewise, in the list's order
+
+A row of `Page.facts` is a meter point with one of the party's registrations and one tenancy:
+
+    tag, entry, role, premises, start, end, the tenancy's entry, start, subject
+
+Most have one of each, so one row. Another is told by each registration beside each tenancy, and by
+None where it has none. Consents and choices are few: they come apart, with the tag behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import (
-    Column,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-)
-from sqlalchemy.schema import CreateTable, DropTable
-
-from store import tables
-from store.consent_rows import COLUMNS, NEWEST
-from store.database import Prepared, portions
+from store import fleet_rows
+from store.database import portions
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
     from sqlalchemy.engine import Connection
 
 PAGE: Final = 4_096  # meter points held at once
 Rows = Sequence[tuple[Any, ...]]
-_WHOLE: Final = tuple(
-    f"enable_{way}" for way in ("seqscan", "bitmapscan", "hashagg", "hashjoin", "mergejoin")
-)
 
 
-@contextmanager
-def tables_of(connection: Connection) -> Iterator[None]:
-    """Let the transaction have its tables.
+class Page(NamedTuple):
+    """What is known of a page's meter points, in the page's order.
 
-    PostgreSQL knows nothing of a table that was made just now, and would rather read all of a
-    large one than look up some thousand rows (measured: 60,000 registrations sorted for each page).
+    Attributes:
+        facts: Registrations and tenancies; see above.
+        consents: To the party: entry, number of the newest event, `COLUMNS`, tag.
+        choices: Towards the party: entry, granularity, choice, time, tag.
     """
-    if connection.dialect.name == "postgresql":
-        for way in _WHOLE:
-            connection.execute(select(func.set_config(way, "off", True)))
-    for table in (_PAGE, _WANTED):
-        connection.execute(CreateTable(table))
-    yield
-    for table in (_PAGE, _WANTED):
-        connection.execute(DropTable(table))
+
+    facts: Rows
+    consents: Rows
+    choices: Rows
+
+    @property
+    def entries(self) -> set[bytes]:
+        """The log entry that each of its facts names."""
+        found = {*map(itemgetter(1), self.facts), *map(itemgetter(6), self.facts)}
+        found |= {row[0] for rows in (self.consents, self.choices) for row in rows}
+        return found - {None}
 
 
-def own(connection: Connection, table: Table, party: str) -> Iterator[None]:
-    """Fill the page with the meter points of the party's rows of ``table``, page by page."""
-    t = table.c
-    here = t.party == bindparam("party"), t.tag > bindparam("low")
-    each = select(t.tag, bindparam("party", type_=String)).where(*here).group_by(t.tag)
-    some = each.order_by(t.tag).limit(PAGE)
-    fill = Prepared(insert(_PAGE).from_select(["tag", "party"], some))
+def registered(connection: Connection, party: str) -> Iterator[Page]:
+    """Yield the meter points that a party has a registration to, page by page, by tag."""
+    low, most = b"", PAGE
+    while rows := fleet_rows.REGISTERED.rows(connection, party=party, low=low, most=most):
+        if len(rows) == most:
+            _cut(rows)
+        if not rows:  # all of one meter point, and there may be more
+            most *= 2
+            continue
+        high = rows[-1][0]
+        beside = (
+            query.rows(connection, party=party, low=low, high=high) for query in fleet_rows.BETWEEN
+        )
+        yield Page(rows, *beside)
+        low, most = high, PAGE
+
+
+def consented(connection: Connection, party: str) -> Iterator[Page]:
+    """Yield the meter points that a party has a consent to, page by page, by tag."""
     low = b""
-    while fill.count(connection, party=party, low=low):
-        yield
-        [(low,)] = _LAST.rows(connection)
-        _empty(connection, _PAGE)
+    while fleet_rows.FILL.count(connection, party=party, low=low, most=PAGE):
+        yield _filled(connection)
+        [(low,)] = fleet_rows.LAST.rows(connection)
+        fleet_rows.empty(connection, fleet_rows.PAGE)
 
 
-def listed(connection: Connection, tags: Iterable[bytes], party: str) -> Iterator[None]:
-    """Fill the page with the meter points of a list, page by page."""
+def listed(connection: Connection, tags: Iterable[bytes], party: str) -> Iterator[Page]:
+    """Yield the meter points of a list, page by page."""
     for some in portions(tags, PAGE):
-        _TAG.run(connection, [{"tag": tag, "party": party} for tag in some])
-        yield
-        _empty(connection, _PAGE)
+        fleet_rows.TAG.run(connection, [{"tag": tag, "party": party} for tag in some])
+        yield _filled(connection)
+        fleet_rows.empty(connection, fleet_rows.PAGE)
 
 
 def proofs(connection: Connection, entries: Iterable[bytes]) -> Rows:
     """Return entry, leaf, and the key and text of the detail, of each log entry that there is."""
-    _WANT.run(connection, [{"entry": entry} for entry in entries])
-    found = _PROOFS.rows(connection)
-    _empty(connection, _WANTED)
+    wanted = [{"entry": entry} for entry in entries]
+    if not wanted:
+        return []
+    fleet_rows.WANT.run(connection, wanted)
+    found = fleet_rows.PROOFS.rows(connection)
+    fleet_rows.empty(connection, fleet_rows.WANTED)
     return found
 
 
-def _empty(connection: Connection, table: Table) -> None:
-    """Empty a table of the transaction's own.
-
-    Rows that a transaction of PostgreSQL deletes lie in the way of all that it reads afterwards.
-    """
-    postgres = connection.dialect.name == "postgresql"
-    connection.execute(text(f"TRUNCATE {table.name}") if postgres else delete(table))
+def _filled(connection: Connection) -> Page:
+    """Return what is known of the meter points that were put into the page's table."""
+    return Page(*(query.rows(connection) for query in fleet_rows.OF_PAGE))
 
 
-def _scratch(name: str, *columns: Column[Any]) -> Table:
-    """Return a table of one transaction's own."""
-    return Table(name, MetaData(), *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
-
-
-_PAGE = _scratch(
-    "bulk_page",
-    Column("place", Integer, primary_key=True),  # given by the database, ascending
-    Column("tag", LargeBinary),
-    Column("party", String(40)),  # in each row, so that a planner begins with the page
-)
-_WANTED = _scratch("bulk_wanted", Column("entry", LargeBinary))
-_TAG = Prepared(insert(_PAGE).values(tag=bindparam("tag"), party=bindparam("party")))
-_WANT = Prepared(insert(_WANTED).values(entry=bindparam("entry")))
-TAGS = Prepared(select(_PAGE.c.place, _PAGE.c.tag).order_by(_PAGE.c.place))
-_LAST = Prepared(select(_PAGE.c.tag).order_by(_PAGE.c.tag.desc()).limit(1))
-
-
-def _of_page(table: Table, *columns: ColumnElement[Any], then: ColumnElement[Any]) -> Prepared:
-    """Return a query of the page's rows of ``table``: their entry, columns, and place."""
-    here = table.c.tag == _PAGE.c.tag
-    if "party" in table.c:
-        here &= table.c.party == _PAGE.c.party
-    asked = select(table.c.entry, *columns, _PAGE.c.place).select_from(_PAGE.join(table, here))
-    return Prepared(asked.order_by(_PAGE.c.place, then))
-
-
-_t, _r, _c, _s = (
-    tables.tenancies.c, tables.registrations.c, tables.consents.c, tables.supply_choices.c
-)  # fmt: skip
-TENANCIES = _of_page(tables.tenancies, _t.start, _t.subject, then=_t.start)
-REGISTRATIONS = _of_page(tables.registrations, _r.role, _r.premises, _r.start, _r.end, then=_r.role)
-CHOICES = _of_page(tables.supply_choices, _s.granularity, _s.choice, _s.at, then=_s.id)
-CONSENTS = _of_page(tables.consents, NEWEST, *(_c[name] for name in COLUMNS), then=_c.id)
-_l, _d = tables.leaves, tables.details
-_PROOFS = Prepared(
-    select(_WANTED.c.entry, _l.c.leaf, _d.c.key, _d.c.detail).select_from(
-        _WANTED.join(_l, _l.c.entry == _WANTED.c.entry).outerjoin(_d, _d.c.entry == _WANTED.c.entry)
-    )
-)
+def _cut(rows: list[tuple[Any, ...]]) -> None:
+    """Take away the last meter point: it may be there by half."""
+    last = rows[-1][0]
+    while rows and rows[-1][0] == last:
+        rows.pop()

@@ -48,23 +48,23 @@ class Marks:
         text = orjson.dumps([kind, *values], default=_hex)
         return hmac.digest(self._keys.secrets.of(SECRET), text, "sha256")[:SIZE].hex()
 
-    def maker(self) -> Callable[..., bytes]:
+    def maker(self) -> Callable[[Iterable[Sequence[Any]]], list[bytes]]:
         """Return what makes marks in a row, of a million facts: as bytes, not hex.
 
-        It takes what kind of fact it is and its columns, as `of` does; bytes may be given as hex.
-        HMAC (RFC 2104) over copies of the two hashes that its key begins: half the time of `of`.
+        It takes facts, each what kind it is and its columns, as `of` does, but bytes in hex.
+        HMAC (RFC 2104) by its two hashes, their keys made ready: half the time of `of`.
         """
         key = self._keys.secrets.of(SECRET).ljust(64, b"\0")  # a block of SHA-256
-        within, around = (hashlib.sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
+        within, around = (bytes([byte ^ pad for byte in key]) for pad in (0x36, 0x5C))
+        digest = hashlib.sha256
 
-        def mark(*fact: Any, inner: Any = within.copy, outer: Any = around.copy) -> bytes:
-            first, second = inner(), outer()
-            first.update(orjson.dumps(fact, default=_hex))
-            second.update(first.digest())
-            digest: bytes = second.digest()
-            return digest[:SIZE]
+        def marks(facts: Iterable[Sequence[Any]]) -> list[bytes]:
+            return [
+                digest(around + digest(within + text).digest()).digest()[:SIZE]
+                for text in map(orjson.dumps, facts)
+            ]
 
-        return mark
+        return marks
 
     def of_resealed(self, detail: Mapping[str, Any]) -> str:
         """Return the mark of a detail that states reads sealed anew, hex.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0015"
+CURRENT = "0016"
 KNOWN = (
     "0001",
     "0003",
@@ -33,6 +33,7 @@ KNOWN = (
     "0013",
     "0014",
     "0015",
+    "0016",
 )
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 

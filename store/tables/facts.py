@@ -105,4 +105,5 @@ supply_choices = Table(  # a customer's choice towards a supplier, newest wins
     Column("at", Float, nullable=False),
     Column("entry", LargeBinary, nullable=False),
     Index(None, "tag", "party"),
+    Index(None, "party", "tag"),
 )

@@ -14,13 +14,13 @@ from sqlalchemy import delete, insert, update
 
 from store import fleet_facts, fleet_pages, tables
 from store.access import decide
-from store.bulk import Decided
+from store.decided import Decided
 from store.errors import InputError
 from store.facts import Supply
 from store.grants import FleetQuestion, Grant, Question, Refused
 from store.grounds import Grounds, Party
 from store.log import Entry, Kind
-from store.marks import Marks
+from store.marks import SECRET, Marks
 from store.policy import GRANULARITIES
 from store.reads import HALF_HOUR, Mpxn, Register, Window
 from tests.world import ALL, NOON, World, mpan
@@ -66,7 +66,7 @@ UNTIL = st.one_of(st.none(), st.integers(1, 300))
 @st.composite
 def tenancies(draw: st.DrawFn, tag: bytes) -> list[dict[str, Any]]:
     moves = sorted(draw(st.sets(SLOTS, max_size=3)))
-    starts = [0, *moves] if moves or draw(st.booleans()) else []
+    starts = [0, *moves] if draw(st.booleans()) else moves  # or one that nobody is known before
     live = [draw(st.sampled_from([True, True, False])) for _ in starts]
     return [
         {"tag": tag, "start": start, "subject": os.urandom(16) if alive else None, "moved": 0}
@@ -124,10 +124,26 @@ def choices(draw: st.DrawFn, tag: bytes) -> list[dict[str, Any]]:
 
 
 @st.composite
+def plain(draw: st.DrawFn, tag: bytes) -> dict[str, dict[str, Any]]:
+    """Draw one tenancy and one registration, as most meter points have."""
+    start, length = draw(SLOTS), draw(UNTIL)
+    erased, from_ever = draw(st.sampled_from([False, False, True])), draw(st.booleans())
+    lived = {"tag": tag, "start": 0 if from_ever else draw(SLOTS), "moved": 0}
+    supplied = {"tag": tag, "party": "p_x", "role": draw(st.sampled_from(["ES", "ES", "ED"])),
+                "premises": draw(st.sampled_from(["domestic", "nondomestic"])), "start": start,
+                "end": None if length is None else start + length}  # fmt: skip
+    return {"t": lived | {"subject": None if erased else os.urandom(16)}, "r": supplied}
+
+
+@st.composite
 def fleets(draw: st.DrawFn, tags: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
     """Draw the facts of some meter points."""
     told: dict[str, list[dict[str, Any]]] = {k: [] for k in ("t", "r", "c", "s")}
     for tag in tags:
+        if draw(st.booleans()):
+            for name, row in draw(plain(tag)).items():
+                told[name].append(row)
+            continue
         lived = draw(tenancies(tag))
         told["t"] += lived
         told["r"] += draw(registrations(tag))
@@ -192,6 +208,23 @@ def at_once(world: World, question: FleetQuestion, tags: Any = None) -> Iterator
 PARTIES = {role: Party("p_x", "x", frozenset({role})) for role in ("OU", "ES", "ED")}
 
 
+@pytest.fixture(scope="module")
+def marks() -> Marks:
+    return Marks(_Keys())  # type: ignore[arg-type]  # a key is all that it asks of them
+
+
+class _Keys:
+    """A store's keys, as far as marks look at them."""
+
+    @property
+    def secrets(self) -> _Keys:
+        return self
+
+    def of(self, name: str) -> bytes:
+        assert name == SECRET
+        return b"k" * 32
+
+
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_pages, "PAGE", 2)
@@ -225,6 +258,51 @@ def test_a_fleet_is_decided_as_each_meter_point_would_be(world: World, data: st.
         mine = {bytes(row["tag"]) for row in held}
     own = list(at_once(world, question))
     assert sorted(own) == sorted(one for one in told if one.tag in mine)
+
+
+def test_what_lies_before_the_only_tenancy_that_is_known_is_nobodys(world: World) -> None:
+    tag = world.store.keys.tags.of(HOMES[0])
+    empty(world)
+    home = {"tag": tag, "start": SLOT - 9, "subject": b"s" * 16, "moved": 0}
+    supply = {"tag": tag, "party": "p_x", "role": "ES", "premises": "domestic",
+              "start": SLOT - 400, "end": None}  # fmt: skip
+    state(world, tables.tenancies, "tenancy", [home])
+    state(world, tables.registrations, "registration", [supply])
+    question = FleetQuestion(PARTIES["ES"], "4.8.3", Window(SLOT - 99, SLOT - 9), None, (), "P1M")
+    [told] = at_once(world, question)
+    said = one_by_one(world, question, HOMES[0])
+    assert (tuple(map(tuple, told.allowed)), told.withheld, told.code) == said
+    assert [one.subject for one in told.allowed] == [b""]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 4_096])
+def test_pages_of_any_size_hold_each_meter_point_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """One with three registrations beside three tenancies, between others with one of each."""
+    monkeypatch.setattr(fleet_pages, "PAGE", most)
+    tags = sorted(os.urandom(32) for _ in range(5))
+    empty(world)
+    rows = [
+        (tag, 0 if tag != tags[2] else at, b"%d" % at + tag[:15])
+        for tag in tags for at in range(3 if tag == tags[2] else 1)
+    ]  # fmt: skip
+    lived = [{"tag": tag, "start": at, "subject": who, "moved": 0} for tag, at, who in rows]
+    supplied = [
+        {"tag": tag, "party": "p_x", "role": "ES", "premises": "domestic", "start": at, "end": None}
+        for tag, at, _ in rows
+    ]  # fmt: skip
+    state(world, tables.tenancies, "tenancy", lived)
+    state(world, tables.registrations, "registration", supplied)
+    with world.store.database.read() as connection:
+        pages = list(fleet_pages.registered(connection, "p_x"))
+    facts = [row for page in pages for row in page.facts]
+    assert [row[0] for row in facts] == [
+        tag for tag in tags for _ in range(9 if tag == tags[2] else 1)
+    ]
+    assert len(set(facts)) == len(facts)
+    firsts = [page.facts[0][0] for page in pages]
+    assert len(set(firsts)) == len(pages), "a meter point is never cut between two pages"
 
 
 # ---- what was written by hand ------------------------------------------------------------------
@@ -281,8 +359,74 @@ def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) ->
 def test_a_mark_that_straddles_two_marks_is_none() -> None:
     """A leaf that states ..AB and CD.. does not state BC."""
     leaves = {b"e": bytes(range(48))}
-    held = [fleet_facts.state(leaves, b"e", bytes(range(at, at + 16))) for at in range(33)]
+    marks = [bytes(range(at, at + 16)) for at in range(33)]
+    held = [fleet_facts.state(leaves, b"e", mark) for mark in marks]
     assert [at for at, one in enumerate(held) if one] == [0, 16, 32]
+    assert [fleet_facts.all_state(leaves, [b"e"], [mark]) for mark in marks] == held
+
+
+def test_a_mark_that_straddles_and_stands_further_on_too_is_stated() -> None:
+    half = b"h" * 8
+    leaves = {b"e": b"a" * 8 + half + half + b"b" * 8 + half + half}
+    assert fleet_facts.state(leaves, b"e", half + half)
+    assert fleet_facts.all_state(leaves, [b"e"], [half + half])
+
+
+def test_one_mark_among_many_that_its_leaf_does_not_state_is_seen() -> None:
+    marks = [os.urandom(16) for _ in range(200)]
+    leaves = {b"%d" % at: b"".join(marks[at : at + 64]) for at in range(0, 200, 64)}
+    entries = [b"%d" % (at - at % 64) for at in range(200)]
+    assert fleet_facts.all_state(leaves, entries, marks)
+    for at in (0, 63, 64, 199):
+        wrong = [*marks[:at], os.urandom(16), *marks[at + 1 :]]
+        assert not fleet_facts.all_state(leaves, entries, wrong)
+        elsewhere = [*entries[:at], entries[at - 100], *entries[at + 1 :]]
+        assert not fleet_facts.all_state(leaves, elsewhere, marks)
+
+
+PLAIN = (b"t" * 33, b"e", "IS", "domestic", 900_000, None, b"f", 0, b"s" * 16)
+STRANGE = st.one_of(
+    st.none(), st.integers(-9, 1_000_000), st.floats(allow_nan=False), st.text(max_size=9),
+    st.binary(max_size=40), st.sampled_from(["900000", 900_000.0, "0", 0.0, False, b"IS", "IS"]),
+)  # fmt: skip
+
+
+@given(at=st.sampled_from([0, 2, 3, 4, 5, 7, 8]), value=STRANGE)
+def test_a_column_of_any_other_value_or_type_is_not_what_the_leaf_states(
+    marks: Marks, at: int, value: Any
+) -> None:
+    def held(rows: fleet_pages.Rows) -> tuple[bool, bool]:
+        [one] = fleet_facts.each(fleet_pages.Page(rows[-1:], (), ()), {})
+        return (
+            fleet_facts.plainly_hold(leaves, make, "p_x", rows),
+            fleet_facts.hold(leaves, make, "p_x", one),
+        )
+
+    make = marks.maker()
+    tag, _, *supply, _, start, subject = PLAIN
+    home, supplied = (tag, start, subject), (tag, "p_x", *supply)
+    leaves = {
+        b"f": bytes.fromhex(marks.of("tenancy", home)),
+        b"e": bytes.fromhex(marks.of("registration", supplied)),
+    }
+    other = (*PLAIN[:at], value, *PLAIN[at + 1 :])
+    same = type(value) is type(PLAIN[at]) and value == PLAIN[at]
+    assert held([PLAIN]) == (True, True)
+    assert held([other]) == held([PLAIN, other]) == (same, same)
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.text(), st.integers(-(2**63), 2**63 - 1), st.binary(),
+    st.floats(allow_nan=False, allow_infinity=False),
+)  # fmt: skip
+
+
+@given(facts=st.lists(st.lists(VALUES, min_size=1), max_size=4))
+def test_marks_made_in_a_row_are_those_made_one_by_one(
+    marks: Marks, facts: list[list[Any]]
+) -> None:
+    hexed = [["k", *(v.hex() if isinstance(v, bytes) else v for v in row)] for row in facts]
+    assert [mark.hex() for mark in marks.maker()(hexed)] == [marks.of("k", row) for row in facts]
 
 
 def test_a_list_may_name_what_nobody_knows(world: World) -> None:
