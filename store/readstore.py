@@ -26,7 +26,6 @@ from store.catalogue import Catalogue
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
 from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
-from store.ports import Range
 from store.reads import Mpxn, Register, Series, Window, moment_of
 from store.runs import FoundRun
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from store.database import Database, Session
     from store.deks import Dek
     from store.grants import Grant, Part
-    from store.ports import Objects
+    from store.ports import Objects, Range
     from store.tenancies import Tenancies
 
 Also = Callable[["Session"], bool]
@@ -79,14 +78,14 @@ class _Plan:
 
     @property
     def ranges(self) -> list[Range]:
-        return [Range(*found[:3]) for _, found in self.runs]
+        return [found.part for _, found in self.runs]
 
     def held(self, body: bytes) -> dict[tuple[bytes, int], bytes | memoryview]:
         """Return the boxes of each subject and register, of those of all runs in order."""
         view, held = memoryview(body), dict[tuple[bytes, int], bytes | memoryview]()
         at = 0
         for key, runs in groupby(self.runs, _whose):
-            start, at = at, at + sum(found.length for _, found in runs)
+            start, at = at, at + sum(found.part.length for _, found in runs)
             more = view[start:at]
             held[key] = b"".join((held[key], more)) if key in held else more
         return held
@@ -275,7 +274,7 @@ def _check(plan: _Plan, body: bytes) -> list[int]:
     """Check each run against its digest; return the batches that stand in them."""
     view, at = memoryview(body), 0
     for _, found in plan.runs:
-        start, at = at, at + found.length
+        start, at = at, at + found.part.length
         if envelope.run_digest(view[start:at]) != found.digest:
             raise TamperedError("run", "the rows of a file are not those that were committed")
     batches = np.frombuffer(body, lake.BOX)["batch"]

@@ -17,6 +17,7 @@ from store.database import Prepared, portions
 from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.files import FileState, LiveFile
+from store.ports import Range
 from store.runs import FoundRun, Run, find_run
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class RunIndexes:
         six = dict(zip("abcdef", (*registers, *[registers[0]] * 6), strict=False))
         rows = _RUNS_OF.rows(connection, **six, first=months[0], last=months[-1], subject=subject)
         return [
-            FoundRun(name, run.offset, run.rows * BOX_SIZE, register, run.digest)
+            FoundRun(Range(name, run.offset, run.rows * BOX_SIZE), register, run.digest)
             for name, register, page in rows
             if (run := find_run(page, subject)) is not None
         ]

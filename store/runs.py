@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from store.errors import TamperedError
+from store.ports import Range
 from store.reads import Register, month_name
 
 RUN_SIZE = 40  # bytes
@@ -126,11 +127,9 @@ class NewFile:
 
 
 class FoundRun(NamedTuple):
-    """One subject's run, where it lies: ``length`` bytes at ``offset`` of the object ``name``."""
+    """One subject's run, and where it lies."""
 
-    name: str
-    offset: int
-    length: int
+    part: Range
     register: int
     digest: bytes
 
