@@ -233,12 +233,14 @@ def settled(store: Store) -> None:
 
     By the log itself: the writer takes late entries into its own hands before it commits them, so
     that its lists being empty says nothing. A store in which some intents have no outcome at all
-    is let go once nothing was written for a second.
+    is let go once nothing was written for a second, nor waited, nor was being written.
     """
-    still, before = 0, -1
+    still, before, log = 0, -1, store.log
     for _ in range(1_200):
+        busy = log._queue or log._ready or log._aged or log._turn.locked()
         said = Counter(_said(store))
-        still, before = (still + 1 if said.total() == before else 0), said.total()
+        still = still + 1 if said.total() == before and not busy else 0
+        before = said.total()
         if said["released"] + said["aborted"] >= said["intent"] or still >= 20:
             return
         time.sleep(0.05)

@@ -32,7 +32,7 @@ from store.settings import Settings
 from tests.faults.failing import Plan, failing_databases
 from tests.faults.servers import Server
 from tests.store.test_checking import findings
-from tests.world import ALL, DAY, World, days_of, mpan, opened, settled, several, window_of
+from tests.world import ALL, DAY, World, days_of, mpan, opened, several, window_of
 
 HOME, LEFT, MOVED, *GONE = (mpan(at) for at in range(1, 6))
 HOMES = [HOME, LEFT, MOVED, *GONE]
@@ -157,7 +157,6 @@ def test_a_retention_cut_off_at_any_step_lets_go_once_of_all_that_is_past(
         assert len(world.live()) == live - MONTHS
         assert world.count(tables.rejected) == 0
         assert world.reads(HOME, window_of(DAY)) == FULL
-        settled(store)
         store.sequencer.run()
         assert findings(world) == []
 
@@ -182,7 +181,6 @@ def lived(world: World) -> None:
         world.store.facts.erase([one], "a letter")
     for _ in range(3):
         world.reads(HOME, window_of(DAY))
-    settled(world.store)
     world.store.sequencer.run()
 
 
