@@ -25,7 +25,7 @@ from service.app import create_app
 from service.issuers import Issuer
 from service.signing import SECRET
 from store import keepers
-from store.ports import Kek, Objects, Range
+from store.ports import Body, Kek, Objects, Range
 from store.reads import moment_of
 from store.wiring import open_store
 
@@ -79,7 +79,7 @@ class CountingObjects:
         self._objects, self._counts = objects, counts
         self.is_local = objects.is_local
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         """See `ports.Objects`."""
         self._objects.put(name, body)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from store.ports import Range
+from store.ports import Body, Range, whole
 
 
 @dataclass(slots=True)
@@ -36,8 +36,9 @@ class Tally:
         now, self.asked = self.asked, Asked()
         return now
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         """See `ports.Objects`."""
+        body = whole(body)
         self._wrote(body)
         self.objects.put(name, body)
 
@@ -97,7 +98,7 @@ class Tally:
         found: str | None = self.objects.link(name, seconds)
         return found
 
-    def _wrote(self, body: bytes | memoryview) -> None:
+    def _wrote(self, body: bytes) -> None:
         self.asked.puts += 1
         self.asked.bytes_put += len(body)
 

@@ -22,11 +22,12 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from store.errors import CommitConflictError, InputError, KekError, ObjectError, TamperedError
+from store.ports import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from store.ports import Range
+    from store.ports import Body, Range
 
 _CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 4},
@@ -145,11 +146,11 @@ class S3Objects:
         )
         self._pool = ThreadPoolExecutor(AT_ONCE)
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         """Keep ``body`` as ``name``; a name that is taken is refused by S3 itself."""
         try:
             self._s3.put_object(
-                Bucket=self._bucket, Key=self._prefix + name, Body=bytes(body), IfNoneMatch="*"
+                Bucket=self._bucket, Key=self._prefix + name, Body=whole(body), IfNoneMatch="*"
             )
         except (ClientError, BotoCoreError) as error:
             raise ObjectError(_saying("S3", error)) from None

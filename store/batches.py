@@ -81,8 +81,8 @@ class Batches:
             self.hold(connection, batch)
             connection.execute(insert(tables.files), self._row(batch, file, b""))
 
-    def index(self, batch: int, name: str, index: bytes) -> bytes:
-        """Note the run index of a file that was announced, and renew the lease; return its digest.
+    def index(self, batch: int, name: str, index: bytes, size: int) -> bytes:
+        """Note run index and size of a file that was announced, renew the lease; return the digest.
 
         Raises:
             CommitConflictError: The reservation was swept away, or the file has an index.
@@ -101,7 +101,7 @@ class Batches:
             _lease(connection, batch, self._clock.now() + self._lease)
             connection.execute(insert(tables.runs), last)
             noted = update(f).where(*mine, f.c.index_digest == b"")
-            if connection.execute(noted.values(index_digest=digest)).rowcount != 1:
+            if connection.execute(noted.values(index_digest=digest, size=size)).rowcount != 1:
                 raise CommitConflictError(SWEPT)
         return digest
 

@@ -159,7 +159,7 @@ class Compaction:
         made = []
         for low, new in spread(tasks) if spread else self._here(tasks, whole, spans):
             index = check(Patient(self._objects), files, whole.part(*spans[low]), new)
-            digest = self._catalogue.index(batch, new.name, index)
+            digest = self._catalogue.index(batch, new.name, index, new.size)
             made.append(Checked(new.name, new.rows, new.size, digest))
         if sum(new.rows for new in made) != sum(file.rows for file in files):
             raise TamperedError("index", "a merge would lose rows: nothing was changed")

@@ -29,9 +29,11 @@ from store.reads import Register, month_name
 from store.runs import NewFile, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from store.ports import Write
 
 Buffer = pa.Buffer  # the bytes of a file
 GROUP_ROWS = 16_384  # rows of a row group at most
@@ -71,23 +73,13 @@ class Sealed:
 
 
 class Builder:
-    """A Parquet file of one register and month, built a row group at a time.
+    """A Parquet file of one register and month, built a row group at a time."""
 
-    Attributes:
-        name: What it will be called.
-    """
-
-    def __init__(self, register: Register, month: int, level: int, batch: int, rows: int) -> None:
-        """Begin a file of ``rows`` rows at most."""
-        self.name = (
-            f"register={register.word}/month={month_name(month)}/"
-            f"L{level}-{batch:08d}-{os.urandom(8).hex()}.parquet"
-        )
-        # Room that is not written to takes no memory; a buffer that grows is copied each time.
-        self._room = pa.py_buffer(np.empty(rows * _ROW_ROOM + _FILE_ROOM, np.uint8))
-        self._sink = pa.FixedSizeBufferWriter(self._room)
+    def __init__(self, sink: pa.NativeFile) -> None:
+        """Begin a file that is written to ``sink``."""
+        self._metadata: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
-            self._sink,
+            sink,
             _SCHEMA,
             use_dictionary=_BESIDE,
             compression={"box": "NONE", **dict.fromkeys(_BESIDE, "ZSTD")},
@@ -96,17 +88,62 @@ class Builder:
             data_page_size=1 << 30,
             max_rows_per_page=GROUP_ROWS + 1,
             store_schema=False,
+            metadata_collector=self._metadata,
         )
 
     def add(self, boxes: NDArray[np.void], subjects: NDArray[np.void]) -> None:
         """Add a row group: its boxes (BOX) and the subject of each (V16)."""
         self._writer.write_table(_table(boxes, subjects), row_group_size=len(boxes))
 
-    def body(self) -> pa.Buffer:
-        """Return the file; it takes no more."""
+    def end(self) -> pq.FileMetaData:
+        """Write the footer, and return what it says."""
         self._writer.add_key_value_metadata({"meterkeep.format": FORMAT})
         self._writer.close()
-        return self._room.slice(0, self._sink.tell())
+        return self._metadata[0]
+
+
+class Written:
+    """A Parquet file that goes on to its keeper as it is built, and is never in memory whole.
+
+    Attributes:
+        size: Bytes so far.
+    """
+
+    closed = False  # Arrow asks
+
+    def __init__(self, write: Write) -> None:
+        """Begin a file; ``write`` takes each piece."""
+        self._write, self.size = write, 0
+        self._heads: dict[int, bytes] = {}
+        self._at = 0
+        self._built = Builder(pa.PythonFile(self, "w"))
+
+    def write(self, piece: bytes) -> int:
+        """Take a piece of it from Arrow."""
+        head = self._heads.get(self._at, b"")
+        if len(head) < PAGE_HEADER:
+            self._heads[self._at] = head + piece[: PAGE_HEADER - len(head)]
+        self._write(piece)
+        self.size += len(piece)
+        return len(piece)
+
+    def add(self, boxes: NDArray[np.void], subjects: NDArray[np.void]) -> None:
+        """Add a row group; see `Builder.add`."""
+        self._at = self.size
+        self._built.add(boxes, subjects)
+
+    def starts(self, groups: Sequence[tuple[int, int]]) -> list[int]:
+        """End the file; return as `box_starts` does."""
+        metadata, heads = self._built.end(), self._heads
+        return _starts(metadata, lambda at: heads.get(at, b""), groups)
+
+
+def file_name(register: Register, month: int, level: int, batch: int) -> str:
+    """Return a name that no other file has."""
+    return (
+        f"register={register.word}/month={month_name(month)}/"
+        f"L{level}-{batch:08d}-{os.urandom(8).hex()}.parquet"
+    )
 
 
 def build(register: Register, month: int, level: int, batch: int, rows: Sealed) -> NewFile:
@@ -117,13 +154,17 @@ def build(register: Register, month: int, level: int, batch: int, rows: Sealed) 
     """
     boxes = np.frombuffer(rows.boxes, BOX)
     subjects = np.repeat(np.frombuffer(b"".join(rows.subjects), "V16"), rows.counts)
-    built = Builder(register, month, level, batch, len(boxes))
-    spans = list(groups(rows.counts))
+    # Room that is not written to takes no memory; a buffer that grows is copied each time.
+    room = pa.py_buffer(np.empty(len(boxes) * _ROW_ROOM + _FILE_ROOM, np.uint8))
+    sink = pa.FixedSizeBufferWriter(room)
+    built, spans = Builder(sink), list(groups(rows.counts))
     for start, end in spans:
         built.add(boxes[start:end], subjects[start:end])
-    body = built.body()
+    built.end()
+    body = room.slice(0, sink.tell())
     runs = tuple(_runs(rows, spans, box_starts(body, spans)))
-    return NewFile(built.name, register, month, level, len(boxes), runs, memoryview(body))
+    name = file_name(register, month, level, batch)
+    return NewFile(name, register, month, level, len(boxes), runs, memoryview(body))
 
 
 def read_boxes(body: bytes) -> bytes:
@@ -171,18 +212,23 @@ def groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
 def box_starts(body: pa.Buffer, groups: Sequence[tuple[int, int]]) -> list[int]:
     """Return where the first box of each row group lies; refuse a layout that would lie."""
     metadata = pq.read_metadata(pa.BufferReader(body))
+    return _starts(metadata, lambda at: bytes(body[at : at + PAGE_HEADER]), groups)
+
+
+def _starts(
+    metadata: pq.FileMetaData, head: Callable[[int], bytes], groups: Sequence[tuple[int, int]]
+) -> list[int]:
     starts = []
     for number, (start, end) in enumerate(groups):
         chunk = metadata.row_group(number).column(0)
         plain = (end - start) * BOX_SIZE
         header = chunk.total_compressed_size - plain
-        first = body[chunk.data_page_offset : chunk.data_page_offset + PAGE_HEADER]
         if (
             chunk.num_values != end - start
             or chunk.compression != "UNCOMPRESSED"
             or chunk.has_dictionary_page
             or not 0 < header <= PAGE_HEADER
-            or not bytes(first).startswith(_one_page(plain))
+            or not head(chunk.data_page_offset).startswith(_one_page(plain))
         ):
             raise StoreError(
                 "the Parquet writer split a page: boxes cannot be found by arithmetic (more than "

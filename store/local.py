@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from store.ports import Range
+    from store.ports import Body, Range
 
 
 class SystemClock:
@@ -41,7 +41,7 @@ class FolderObjects:
         self._held = Held(os.fspath(folder) + os.sep)
         self._rooted: set[Path] = set()  # directories that a power cut cannot take away
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         """Write, sync, then link into place: a name is whole or not there, and never replaced."""
         path = self._folder / name
         draft = self._draft(name)
@@ -50,7 +50,10 @@ class FolderObjects:
             opened = draft.open("xb")
             try:
                 with opened as file:
-                    file.write(body)
+                    if callable(body):
+                        body(file.write)  # no more of it than a piece is ever in memory
+                    else:
+                        file.write(body)
                     file.flush()
                     os.fsync(file.fileno())
                 os.link(draft, path)

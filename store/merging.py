@@ -1,10 +1,12 @@
 """Sealed rows of several files merged into one, range of subjects by range. No key.
 
-    merge   rows of all inputs by subject, day, batch; built a row group at a time, named as
-            pending, put. It runs wherever an executor runs it, and gives no digest: the
-            committing process makes the run index of what it reads back (see `merge_check`)
+    merge   rows of all inputs by subject, day, batch; named as pending, then put as they are
+            built, a row group at a time. It runs wherever an executor runs it, and gives no
+            digest: the committing process makes the run index of what it reads back (see
+            `merge_check`)
 
-In memory are WINDOW rows of the inputs and the file that is built, of MOST_ROWS at most.
+In memory are WINDOW rows of the inputs and a row group; where objects are on a network, the file
+too, of MOST_ROWS at most.
 """
 
 from __future__ import annotations
@@ -28,9 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from store.database import Database
-    from store.lake import Buffer
     from store.patient import Patient
-    from store.ports import Objects
+    from store.ports import Objects, Write
 
 MOST_ROWS: Final = 1 << 20  # of one level-1 file, where it has more than one meter: 160 MB
 WINDOW: Final = 1 << 17  # rows looked at at once: 19 MB; few ranges of each input, little memory
@@ -93,20 +94,37 @@ def merge_runs(
     catalogue: Catalogue, objects: Objects | Patient, task: Merge, table: Table
 ) -> Merged:
     """Do as `merge` does, where the runs of the task's subjects are known already."""
-    first, rows = task.files[0], table.rows_of
-    built = lake.Builder(Register(first.register), first.month, 1, task.batch, int(rows.sum()))
-    sizes: list[int] = []
-    for start, end in portions(rows, WINDOW):
-        sizes += _add(built, objects, table, start, rows[start:end])
-    body = built.body()
-    offset = _offsets(body, rows, sizes)
+    first = task.files[0]
+    name = lake.file_name(Register(first.register), first.month, 1, task.batch)
     new = Unindexed(
-        built.name, first.register, first.month, 1, int(rows.sum()), len(body),
+        name, first.register, first.month, 1, int(table.rows_of.sum()), 0,
         table.subjects[0].tobytes(), table.subjects[-1].tobytes(),
     )  # fmt: skip
     catalogue.announce(task.batch, new)
-    objects.put(new.name, memoryview(body))
-    return Merged(new.name, new.rows, new.size, encoded(table.subjects, offset, rows))
+    output = _Output(objects, table)
+    objects.put(name, output.write)
+    return Merged(name, new.rows, output.size, output.places)
+
+
+class _Output:
+    """The merged file, written as its keeper takes it.
+
+    Attributes:
+        size: Bytes; once it is written.
+        places: Its run index without digests; once it is written.
+    """
+
+    def __init__(self, objects: Objects | Patient, table: Table) -> None:
+        self._objects, self._table = objects, table
+        self.size, self.places = 0, b""
+
+    def write(self, write: Write) -> None:
+        """Merge, and give each piece to ``write``; the same bytes whenever it is asked."""
+        written, sizes, rows = lake.Written(write), list[int](), self._table.rows_of
+        for start, end in portions(rows, WINDOW):
+            sizes += _add(written, self._objects, self._table, start, rows[start:end])
+        offset = _offsets(written, rows, sizes)
+        self.size, self.places = written.size, encoded(self._table.subjects, offset, rows)
 
 
 def keys(boxes: NDArray[np.void], owner: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -134,7 +152,7 @@ def ascending(key: NDArray[np.uint64]) -> NDArray[np.intp]:
 
 
 def _add(
-    built: lake.Builder,
+    written: lake.Written,
     objects: Objects | Patient,
     table: Table,
     first: int,
@@ -148,15 +166,17 @@ def _add(
     subjects = np.repeat(table.subjects[first : first + len(rows)], rows)
     for start, end in lake.groups(rows.tolist()):
         mine = boxes[start:end] if order is None else boxes.take(order[start:end])
-        built.add(mine.view(lake.BOX), subjects[start:end])
+        written.add(mine.view(lake.BOX), subjects[start:end])
         yield end - start
 
 
-def _offsets(body: Buffer, rows: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:
+def _offsets(
+    written: lake.Written, rows: NDArray[np.int64], sizes: Sequence[int]
+) -> NDArray[np.int64]:
     """Return where each run begins in the file whose row groups are of ``sizes`` rows."""
     ends = np.cumsum(sizes)
     begins = ends - sizes
-    starts = np.array(lake.box_starts(body, list(zip(begins, ends, strict=True))), np.int64)
+    starts = np.array(written.starts(list(zip(begins, ends, strict=True))), np.int64)
     row = np.cumsum(rows) - rows
     group = np.searchsorted(ends, row, "right")
     return np.asarray(starts[group] + (row - begins[group]) * BOX_SIZE, np.int64)

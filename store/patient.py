@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from store.errors import ObjectError
+from store.ports import whole
 
 if TYPE_CHECKING:
-    from store.ports import Objects, Range
+    from store.ports import Body, Objects, Range
 
 TRIES: Final = 6
 PAUSE: Final = 0.05  # seconds before the second try; it doubles each time
@@ -26,12 +27,14 @@ class Patient:
     def __init__(self, kept: Objects) -> None:
         self._kept = kept
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         """Keep ``body`` as ``name``. Raises ObjectError after TRIES.
 
         A put whose acknowledgement was lost has taken the name: what stands there is compared.
         """
         taken = False
+        if not self._kept.is_local:
+            body = whole(body)  # a network fails often enough that it is not written once more
 
         def once() -> None:
             nonlocal taken
@@ -73,9 +76,9 @@ class Patient:
         """Remove the object. Raises ObjectError after TRIES."""
         again(lambda: self._kept.delete(name))
 
-    def _stands(self, name: str, body: bytes | memoryview) -> bool:
+    def _stands(self, name: str, body: Body) -> bool:
         try:
-            return self._kept.get(name) == bytes(body)
+            return self._kept.get(name) == whole(body)
         except ObjectError:
             return False
 

@@ -8,6 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+Write = Callable[[bytes], object]
+Body = bytes | memoryview | Callable[[Write], None]
+"""What an object holds: its bytes, or what writes them, piece by piece and the same each time."""
+
+
+def whole(body: Body) -> bytes:
+    """Return the bytes of ``body``."""
+    if not callable(body):
+        return bytes(body)
+    pieces: list[bytes] = []
+    body(pieces.append)
+    return b"".join(pieces)
+
 
 class Kek(Protocol):
     """The key-encryption key: it wraps and unwraps and never leaves its keeper."""
@@ -41,8 +54,8 @@ class Objects(Protocol):
     is_local: bool
     """Whether a range costs microseconds (a folder), so that nobody needs to await it."""
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
-        """Keep ``body`` as ``name``, durably, before returning.
+    def put(self, name: str, body: Body) -> None:
+        """Keep ``body`` as ``name``, durably, before returning. What writes it may be asked again.
 
         Raises:
             ObjectError: The name is taken, the disk is full, or the keeper does not answer.

@@ -67,7 +67,7 @@ class Unindexed:
     Attributes:
         name: Its object name.
         rows: Boxes.
-        size: Bytes.
+        size: Bytes; 0 where they are counted as they are put.
         low: First subject.
         high: Last subject.
     """

@@ -27,7 +27,7 @@ from store.access import decide
 from store.grants import Grant, Question
 from store.keepers import objects
 from store.parts import Store
-from store.ports import Objects, Range
+from store.ports import Body, Objects, Range
 from store.quarantine import Rejected
 from store.reads import (
     DAY_SLOTS,
@@ -276,7 +276,7 @@ class Watched:
         self.asked: list[list[Range]] = []
         self.before: dict[str, Callable[[], None]] = {}
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         self._step("put")
         self.kept.put(name, body)
 

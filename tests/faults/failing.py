@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 
 from store.errors import ObjectError
 from store.local import FolderObjects
-from store.ports import Range
+from store.ports import Body, Range
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -147,7 +147,7 @@ def failing_databases() -> Iterator[Plan]:
 class FailingObjects(FolderObjects):
     """A folder that fails by the plan: before or after doing what was asked."""
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         self._fall("put", after=False)
         super().put(name, body)
         self._fall("put", after=True)
@@ -185,7 +185,7 @@ class FlakyObjects(FolderObjects):
         super().__init__(folder)
         self.share, self._drawn = share, random.Random(seed)
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         self._maybe()
         super().put(name, body)
         self._maybe()

@@ -21,7 +21,7 @@ from store.export_task import Order, Report, work
 from store.exported import Export, part_name
 from store.exporting import Exporting, expire
 from store.local import FolderObjects, SystemClock
-from store.ports import Range
+from store.ports import Body, Range
 from store.settings import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
@@ -188,7 +188,7 @@ class Failing(FolderObjects):
         if self.count % 10 == 0:
             raise ObjectError("S3 refused or did not answer (SlowDown)")
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         if self.count % 20 > 10:
             super().put(name, body)
             self._maybe()
@@ -225,7 +225,7 @@ class Full(FolderObjects):
 
     full = True
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         if self.full and name.startswith("exports/"):
             raise ObjectError("the folder refused an object: No space left on device")
         super().put(name, body)
@@ -318,7 +318,7 @@ def test_what_is_revoked_while_its_slice_is_being_made_is_not_published(
     class Late(FolderObjects):
         withdraw = staticmethod(lambda: None)
 
-        def put(self, name: str, body: bytes | memoryview) -> None:
+        def put(self, name: str, body: Body) -> None:
             super().put(name, body)
             if name.startswith("exports/"):
                 self.withdraw()

@@ -11,6 +11,7 @@ import pytest
 from store.errors import CatalogueError
 from store.initialising import initialise
 from store.local import FolderObjects, SystemClock
+from store.ports import Body
 from store.reads import MeterDays
 from store.settings import Settings
 from store.wiring import open_store
@@ -36,7 +37,7 @@ class RestartingObjects(FolderObjects):
         super().__init__(folder)
         self.server, self.how, self.wait = server, how, -1
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         super().put(name, body)
         self.wait -= 1
         if self.wait == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from store.errors import CommitConflictError, ObjectError, TamperedError
-from store.ports import Range
+from store.ports import Body, Range, whole
 
 
 class MemoryObjects:
@@ -20,10 +20,10 @@ class MemoryObjects:
     def __init__(self, held: Mapping[str, bytes] | None = None) -> None:
         self.held = dict(held or {})
 
-    def put(self, name: str, body: bytes | memoryview) -> None:
+    def put(self, name: str, body: Body) -> None:
         if name in self.held:
             raise ObjectError("an object of this name exists")
-        self.held[name] = bytes(body)
+        self.held[name] = whole(body)
 
     def keep(self, bodies: Mapping[str, bytes]) -> None:
         for name, body in bodies.items():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, pairwise
 from random import Random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store import lake
 from store.envelope import BOX_SIZE, run_digest, run_digests
-from store.errors import TamperedError
+from store.errors import StoreError, TamperedError
 from store.files import LiveFile
 from store.merge_check import check
 from store.merging import Merged, ascending, keys
@@ -211,3 +212,38 @@ def test_rows_ascend_whether_their_batches_lie_near_each_other_or_far_apart(
     owner, boxes["day"], boxes["batch"] = np.array(mixed).T
     found = ascending(keys(boxes, owner))
     assert [mixed[at] for at in found.tolist()] == sorted(mixed)
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(1, 4)), min_size=1),
+    st.integers(1, 5),
+)
+def test_a_file_written_as_it_is_built_is_the_file_built_at_once(rows: set[Row], at: int) -> None:
+    runs: dict[bytes, list[Row]] = defaultdict(list)
+    for row in sorted(rows):
+        runs[subject(row[0])].append(row)
+    subjects = sorted(runs)
+    counts = [len(runs[one]) for one in subjects]
+    boxes = np.frombuffer(b"".join(box(row) for one in subjects for row in runs[one]), lake.BOX)
+    owners = np.repeat(np.frombuffer(b"".join(subjects), "V16"), counts)
+    cuts = sorted({0, sum(counts[:at]), len(boxes)})
+    pieces: list[bytes] = []
+    written = lake.Written(pieces.append)
+    for start, end in pairwise(cuts):
+        written.add(boxes[start:end], owners[start:end])
+    starts, body = written.starts(list(pairwise(cuts))), b"".join(pieces)
+    assert written.size == len(body)
+    assert lake.box_starts(pa.py_buffer(body), list(pairwise(cuts))) == starts
+    assert lake.read_boxes(body) == boxes.tobytes()
+    for start, (first, end) in zip(starts, pairwise(cuts), strict=True):
+        there = boxes[first:end].tobytes()
+        assert body[start : start + len(there)] == there
+
+
+def test_a_file_whose_pages_lie_elsewhere_than_said_is_not_kept() -> None:
+    written = lake.Written(lambda _: None)
+    boxes = np.zeros(3, lake.BOX)
+    written.add(boxes, np.zeros(3, "V16"))
+    with pytest.raises(StoreError) as refused:
+        written.starts([(0, 2)])
+    assert refused.value.code == "layout"
