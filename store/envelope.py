@@ -37,7 +37,9 @@ from store.block import BLOCK_SIZE, STATES_SIZE
 from store.errors import InputError, KekError, TamperedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
 Cipher = AESGCM  # a key, ready to seal and open
 KEY_SIZE = 32  # bytes
@@ -232,7 +234,7 @@ def run_digest(boxes: bytes | memoryview) -> bytes:
     return hashlib.sha256(boxes).digest()[:16]
 
 
-def run_digests(boxes: memoryview, ends: Sequence[int]) -> bytes:
+def run_digests(boxes: memoryview, ends: NDArray[np.int64]) -> bytes:
     """Return `run_digest` of each of many runs, 16 bytes each, one after the other.
 
     Args:
@@ -240,6 +242,6 @@ def run_digests(boxes: memoryview, ends: Sequence[int]) -> bytes:
         ends: Where each run ends among them, in boxes.
     """
     sha256 = hashlib.sha256
-    cuts = [0, *[end * BOX_SIZE for end in ends]]
+    cuts = [0, *(ends * BOX_SIZE).tolist()]
     whole = b"".join([sha256(boxes[a:b]).digest() for a, b in pairwise(cuts)])
     return np.frombuffer(whole, "V16")[::2].tobytes()

@@ -193,4 +193,4 @@ def _by_heads(
 
 def _digests(boxes: NDArray[np.void], rows: NDArray[np.int64]) -> NDArray[np.void]:
     """Return the digest of each run (V16) of boxes that lie one after the other."""
-    return np.frombuffer(run_digests(boxes.view(np.uint8).data, np.cumsum(rows).tolist()), "V16")
+    return np.frombuffer(run_digests(boxes.view(np.uint8).data, np.cumsum(rows)), "V16")

@@ -168,7 +168,7 @@ def _checked(body: bytes, runs: Runs, first: int, end: int) -> Iterator[bytes | 
     starts, ends = runs.start[first:end] - base, runs.end[first:end] - base
     together = np.array_equal(starts[1:], ends[:-1])
     if together:
-        found = envelope.run_digests(view, (ends // BOX_SIZE).tolist())
+        found = envelope.run_digests(view, ends // BOX_SIZE)
         mine: list[bytes | memoryview] = [body]
     else:
         mine = [view[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]

@@ -190,7 +190,7 @@ def test_portions_are_whole_and_small(rows: list[int], most: int) -> None:
 @given(st.lists(st.integers(0, 5)))
 def test_many_digests_are_the_digests_of_each(rows: list[int]) -> None:
     boxes = hashlib.shake_256(b"boxes").digest(sum(rows) * BOX_SIZE)
-    ends = np.cumsum(rows).tolist()
+    ends = np.cumsum(np.array(rows, np.int64))
     each = [boxes[(end - n) * BOX_SIZE : end * BOX_SIZE] for end, n in zip(ends, rows, strict=True)]
     assert run_digests(memoryview(boxes), ends) == b"".join(map(run_digest, each))
 
