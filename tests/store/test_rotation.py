@@ -170,9 +170,9 @@ def test_one_bucket_is_rotated_and_the_others_stay(kept: World) -> None:
     kept.store.rotation.buckets([bucket_of(one)])
     with kept.store.database.read() as connection:
         rows = connection.execute(select(tables.deks.c.subject, tables.deks.c.generation)).all()
-    assert {subject: generation for subject, generation in rows if subject != one} == {
-        subject: 1 for subject, _ in rows if bucket_of(subject) != bucket_of(one)
-    }
+    assert dict(map(tuple, rows)) == {
+        subject: 1 + (bucket_of(subject) == bucket_of(one)) for subject, _ in rows
+    }  # chance may have put others into its bucket
     answers(kept)
     for wrong in ([4096], [-1], [next(b for b in range(4096) if b not in
                   column(kept, tables.bucket_keys.c.bucket))]):  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import select, update
 
 from store import envelope, tables
+from store.bucket_keys import bucket_of
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import KekError, ObjectError, TamperedError
 from store.local import FileKek
@@ -333,6 +334,7 @@ def test_a_bucket_key_moved_to_another_bucket_does_not_open(
     world.keep(*(days_of(mpan(number), (DAY, [1])) for number in range(1, 6)))
     world.allow(HOME)
     world.grant(HOME, window_of(DAY))
+    world.store.keys.buckets.ensure({bucket_of(subject_of(world, 1)) ^ 1})  # all may be in one
     move_buckets(world)
     with opened(settings) as cold:
         cold.parties = world.parties
