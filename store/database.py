@@ -24,7 +24,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sqlalchemy import Insert, create_engine, event, insert
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -61,6 +61,7 @@ class Hot:
 
 # A row of bound values, and nothing else: `VALUES (%(entry)s, %(at)s::BIGINT)`.
 _BOUND = re.compile(r"%\((\w+)\)s")
+_NAMED = sqlite.dialect(paramstyle="named")
 _VALUES = re.compile(r"VALUES \(%\(\w+\)s(?:::[A-Z ]+)?(?:, %\(\w+\)s(?:::[A-Z ]+)?)*\)")
 
 Session = Connection | Hot  # what a Prepared statement runs on
@@ -82,21 +83,21 @@ class Prepared:
                 text (measured: made into values in half the time).
         """
         self._statement, self._many = statement, many
-        self._compiled: dict[str, tuple[str, Sequence[str] | None, dict[str, Any]]] = {}
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
         self._arrays: tuple[str, Sequence[str]] | None = None
 
     def rows(self, connection: Session, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the statement with ``values`` bound."""
-        sql, places, constants = self._sql(connection)
+        known = self._compiled.get(connection.dialect.name)
+        sql, constants = self._sql(connection) if known is None else known
         if constants:
             values |= constants
-        bound = values if places is None else [values[name] for name in places]
         if isinstance(connection, Hot):
-            return connection.connection.execute(sql, bound).fetchall()
+            return connection.connection.execute(sql, values).fetchall()
         binary = self._many and connection.dialect.name != "sqlite"
         cursor = connection.connection.cursor(**({"binary": True} if binary else {}))
         try:
-            cursor.execute(sql, bound)
+            cursor.execute(sql, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()  # type: ignore[assignment]
             return rows
         finally:
@@ -104,7 +105,7 @@ class Prepared:
 
     def run(self, connection: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute the statement once for each of ``rows``."""
-        sql, places, _ = self._sql(connection)
+        sql, _ = self._sql(connection)
         arrays = self._as_arrays(connection) if len(rows) > 1 else None
         cursor = connection.connection.cursor()
         try:
@@ -112,18 +113,17 @@ class Prepared:
                 sql, names = arrays
                 cursor.execute(sql, {name: [row[name] for row in rows] for name in names})
                 return
-            bound: Any = rows if places is None else [[r[name] for name in places] for r in rows]
-            cursor.executemany(sql, bound)
+            cursor.executemany(sql, rows)
         finally:
             cursor.close()
 
     def count(self, connection: Session, **values: Any) -> int:
         """Execute the statement; return how many rows it wrote."""
-        sql, places, constants = self._sql(connection)
+        sql, constants = self._sql(connection)
         values |= constants
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(sql, values if places is None else [values[name] for name in places])
+            cursor.execute(sql, values)
             return int(cursor.rowcount)
         finally:
             cursor.close()
@@ -136,7 +136,7 @@ class Prepared:
         if connection.dialect.name == "sqlite" or not isinstance(self._statement, Insert):
             return None
         if self._arrays is None:
-            sql, _, _ = self._sql(connection)
+            sql, _ = self._sql(connection)
             columns: Any = self._statement.table.c
             match = _VALUES.search(sql)
             names = _BOUND.findall(match[0]) if match else []
@@ -147,15 +147,17 @@ class Prepared:
             self._arrays = (whole, names)
         return self._arrays if self._arrays[1] else None
 
-    def _sql(self, connection: Session) -> tuple[str, Sequence[str] | None, dict[str, Any]]:
-        known = self._compiled.get(connection.dialect.name)
+    def _sql(self, connection: Session) -> tuple[str, dict[str, Any]]:
+        name = connection.dialect.name
+        known = self._compiled.get(name)
         if known is None:
-            compiled: Any = self._statement.compile(dialect=connection.dialect)
+            # Values by name on either: what SQLite's driver is given need not be put in order.
+            dialect = _NAMED if name == "sqlite" else connection.dialect
+            compiled: Any = self._statement.compile(dialect=dialect)
             constants = {
                 name: value for name, value in compiled.params.items() if value is not None
             }
-            known = (str(compiled), compiled.positiontup, constants)
-            self._compiled[connection.dialect.name] = known
+            known = self._compiled[name] = (str(compiled), constants)
         return known
 
 
