@@ -151,7 +151,7 @@ class FolderObjects:
             found = self._held.read(ranges)
         except OSError as error:
             raise ObjectError(f"an object cannot be read: {error.strerror}") from None
-        if any(len(one) != part.length for one, part in zip(found, ranges, strict=True)):
+        if [*map(len, found)] != [part.length for part in ranges]:
             raise ObjectError("an object is shorter than the catalogue says")
         return found
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ from store.errors import ErasedError, InputError, ObjectError, TamperedError
 from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
 from store.reads import Mpxn, Register, Series, Window, moment_of
-from store.runs import FoundRun
+from store.runs import FoundRuns
 
 if TYPE_CHECKING:
     from store.database import Database, Session
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from store.tenancies import Tenancies
 
 Also = Callable[["Session"], bool]
+_LENGTH: Final = attrgetter("length")
 _NOBODY: Final[Mapping[str, str]] = {}
 
 
@@ -73,21 +75,23 @@ class _Plan:
 
     commit: int
     reverted: frozenset[int]
-    runs: Sequence[tuple[bytes, FoundRun]]
+    runs: Sequence[tuple[bytes, FoundRuns]]
     deks: Mapping[bytes, Mapping[int, Dek]]
 
     @property
     def ranges(self) -> list[Range]:
-        return [found.part for _, found in self.runs]
+        return [part for _, runs in self.runs for part in runs.parts]
 
     def held(self, body: bytes) -> dict[tuple[bytes, int], bytes | memoryview]:
         """Return the boxes of each subject and register, of those of all runs in order."""
         view, held = memoryview(body), dict[tuple[bytes, int], bytes | memoryview]()
         at = 0
-        for key, runs in groupby(self.runs, _whose):
-            start, at = at, at + sum(found.part.length for _, found in runs)
-            more = view[start:at]
-            held[key] = b"".join((held[key], more)) if key in held else more
+        for subject, runs in self.runs:
+            lengths = map(_LENGTH, runs.parts)
+            for register, alike in groupby(runs.registers):
+                start, at = at, at + sum(islice(lengths, len(list(alike))))
+                key, more = (subject, register), view[start:at]
+                held[key] = b"".join((held[key], more)) if key in held else more
         return held
 
 
@@ -213,9 +217,8 @@ class ReadStore:
                     raise ErasedError
                 self._tenancies.proves(connection, subject, deks[subject], asked.mpxn)
         runs = [
-            (subject, found)
+            (subject, self._catalogue.runs_of(connection, subject, asked.registers, window))
             for subject, window in asked.spans.items()
-            for found in self._catalogue.runs_of(connection, subject, asked.registers, window)
         ]
         return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
 
@@ -254,11 +257,6 @@ class ReadStore:
         return tuple(series)
 
 
-def _whose(one: tuple[bytes, FoundRun]) -> tuple[bytes, int]:
-    subject, found = one
-    return subject, found.register
-
-
 def _spans(parts: Sequence[Part]) -> dict[bytes, Window]:
     """Return the smallest window around all parts of each subject."""
     spans: dict[bytes, Window] = {}
@@ -272,11 +270,12 @@ def _spans(parts: Sequence[Part]) -> dict[bytes, Window]:
 
 def _check(plan: _Plan, body: bytes) -> list[int]:
     """Check each run against its digest; return the batches that stand in them."""
-    view, at = memoryview(body), 0
-    for _, found in plan.runs:
-        start, at = at, at + found.part.length
-        if envelope.run_digest(view[start:at]) != found.digest:
-            raise TamperedError("run", "the rows of a file are not those that were committed")
+    view, at, digest_of = memoryview(body), 0, envelope.run_digest
+    for _, runs in plan.runs:
+        for part, digest in zip(runs.parts, runs.digests, strict=True):
+            start, at = at, at + part.length
+            if digest_of(view[start:at]) != digest:
+                raise TamperedError("run", "the rows of a file are not those that were committed")
     batches = np.frombuffer(body, lake.BOX)["batch"]
     if len(batches) and not np.count_nonzero(batches != batches[0]):
         return [int(batches[0])]

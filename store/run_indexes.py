@@ -14,11 +14,9 @@ from sqlalchemy import ColumnElement, LargeBinary, ScalarSelect, Select, bindpar
 
 from store import tables
 from store.database import Prepared, portions
-from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.files import FileState, LiveFile
-from store.ports import Range
-from store.runs import FoundRun, Run, find_run
+from store.runs import FoundRuns, Run, find_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +45,7 @@ class RunIndexes:
     @staticmethod
     def runs_of(
         connection: Session, subject: bytes, registers: Sequence[int], window: Window
-    ) -> list[FoundRun]:
+    ) -> FoundRuns:
         """Return every live run of ``subject`` in the months that ``window`` touches.
 
         Args:
@@ -59,11 +57,7 @@ class RunIndexes:
         months = window.months
         six = dict(zip("abcdef", (*registers, *[registers[0]] * 6), strict=False))
         rows = _RUNS_OF.rows(connection, **six, first=months[0], last=months[-1], subject=subject)
-        return [
-            FoundRun(Range(name, run.offset, run.rows * BOX_SIZE), register, run.digest)
-            for name, register, page in rows
-            if (run := find_run(page, subject)) is not None
-        ]
+        return find_runs(rows, subject)
 
     @staticmethod
     def pages_between(

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from store.envelope import BOX_SIZE
 from store.errors import TamperedError
 from store.ports import Range
 from store.reads import Register, month_name
@@ -51,7 +52,7 @@ class Run(NamedTuple):
         try:
             subject, low, high, rows, digest = _RUN.unpack_from(page, at)
         except struct.error:
-            raise TamperedError("index", "a page of a run index is cut short") from None
+            raise _cut_short() from None
         return cls(subject, high << 32 | low, rows, digest)
 
     @classmethod
@@ -126,12 +127,12 @@ class NewFile:
         return hashlib.sha256(self.index).digest()
 
 
-class FoundRun(NamedTuple):
-    """One subject's run, and where it lies."""
+class FoundRuns(NamedTuple):
+    """One subject's runs: where each lies, of which register it is, the digest of its boxes."""
 
-    part: Range
-    register: int
-    digest: bytes
+    parts: list[Range]
+    registers: list[int]
+    digests: list[bytes]
 
 
 def place_name(register: int, month: int) -> str:
@@ -157,12 +158,37 @@ def entries(index: bytes) -> list[bytes]:
     return [index[at : at + RUN_SIZE] for at in range(0, len(index), RUN_SIZE)]
 
 
-def find_run(page: bytes, subject: bytes) -> Run | None:
-    """Return the run of ``subject`` in a page of the index, or None."""
-    at = page.find(subject)
-    while at % RUN_SIZE and at >= 0:
-        at = page.find(subject, at + 1)
-    return Run.decode(page, at) if at >= 0 else None
+def find_runs(pages_: Iterable[tuple[str, int, bytes]], subject: bytes) -> FoundRuns:
+    """Return the runs of ``subject``.
+
+    Args:
+        pages_: Of each file that may have one: its object name, its register, the page of its run
+            index in which the run would stand.
+        subject: Whose.
+
+    Raises:
+        TamperedError: A page ends within its run.
+    """
+    found = FoundRuns([], [], [])
+    parts, registers, digests = found
+    try:
+        for name, register, page in pages_:
+            at = page.find(subject)
+            while at % RUN_SIZE and at >= 0:
+                at = page.find(subject, at + 1)
+            if at < 0:
+                continue
+            _, low, high, rows, digest = _RUN.unpack_from(page, at)
+            parts.append(Range(name, high << 32 | low, rows * BOX_SIZE))
+            registers.append(register)
+            digests.append(digest)
+    except struct.error:
+        raise _cut_short() from None
+    return found
+
+
+def _cut_short() -> TamperedError:
+    return TamperedError("index", "a page of a run index is cut short")
 
 
 def pages(index: bytes) -> list[tuple[bytes, bytes]]:

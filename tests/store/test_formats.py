@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from store import block, lake
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import InputError, MalformedMpxnError, MalformedReadError, StoreError
+from store.ports import Range
 from store.reads import (
     DAY_SLOTS,
     HIGHEST,
@@ -33,7 +34,7 @@ from store.reads import (
     month_of,
     mpan_check_digit,
 )
-from store.runs import RUN_SIZE, Run, find_run
+from store.runs import RUN_SIZE, FoundRuns, Run, find_runs
 from tests.world import mpan
 
 # ---- block and states ------------------------------------------------------------------------
@@ -236,6 +237,10 @@ def test_a_run_is_found_by_its_subject_and_no_other(
     for subject, run in runs.items():
         assert find_run(page, subject) == run
     assert find_run(page, asked) == runs.get(asked)
+    places = [(name, register, page) for name, register in zip("abc", (1, 1, 6), strict=True)]
+    for subject, run in runs.items():
+        parts = [Range(name, run.offset, run.rows * BOX_SIZE) for name in "abc"]
+        assert find_runs(places, subject) == FoundRuns(parts, [1, 1, 6], [run.digest] * 3)
 
 
 def test_a_subject_that_stands_astride_two_entries_is_not_taken_for_one() -> None:
@@ -246,6 +251,15 @@ def test_a_subject_that_stands_astride_two_entries_is_not_taken_for_one() -> Non
             assert find_run(page, page[at : at + 16]) in (None, first, second)
     assert find_run(page, b"x" * 8 + b"b" * 8) is None
     assert find_run(page, page[RUN_SIZE - 8 : RUN_SIZE + 8]) is None
+
+
+def find_run(page: bytes, subject: bytes) -> Run | None:
+    """Return the run of a subject in one page, or None."""
+    found = find_runs([("a", 1, page)], subject)
+    if not found.parts:
+        return None
+    [part], [digest] = found.parts, found.digests
+    return Run(subject, part.offset, part.length // BOX_SIZE, digest)
 
 
 # ---- files -----------------------------------------------------------------------------------
