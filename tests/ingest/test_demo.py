@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,10 @@ from store.initialising import initialise
 from store.parts import Store
 from store.settings import Settings
 from store.wiring import open_store
+from tests.world import FakeClock
 
 TODAY = date(2026, 11, 22)
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()  # consents are dated from that day
 
 
 def settings_in(folder: Path) -> Settings:
@@ -34,7 +36,7 @@ def settings_in(folder: Path) -> Settings:
 def store(tmp_path: Path) -> Iterator[Store]:
     settings = settings_in(tmp_path)
     initialise(settings)
-    with open_store(settings) as opened:
+    with open_store(settings, clock=FakeClock(NOON)) as opened:
         yield opened
 
 
