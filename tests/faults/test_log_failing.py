@@ -7,14 +7,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from store.errors import MeterkeepError
-from store.local import SystemClock
 from store.log import Entry, Kind
+from store.log_clock import year_of
 from store.notes import Verifier
 from store.parts import Store
 from store.settings import Settings
@@ -22,6 +21,7 @@ from store.wiring import open_store
 from tests.faults.failing import Plan, failing_databases
 from tests.faults.failing_disk import KINDS, failing_disk
 from tests.faults.log_checker import LogChecker
+from tests.world import FakeClock
 
 MOST_STEPS = 120
 ENTRIES = 30  # of each step: every eighth or so fills a tile
@@ -67,8 +67,8 @@ class Site:
 
 @pytest.fixture
 def site(settings: Settings) -> Iterator[Site]:
-    clock = SystemClock()
-    folder = Path(settings.objects) / "log" / str(datetime.now(UTC).year)
+    clock = FakeClock()  # it stands: no year ends meanwhile
+    folder = Path(settings.objects) / "log" / str(year_of(clock.now()))
     with failing_databases() as plan, open_store(settings, clock=clock) as store:
         store.log.write(Entry(Kind.OPERATE, "the first"))
         store.sequencer.run()
