@@ -122,7 +122,7 @@ def _read(connection: Connection, found: Iterator[Page], seen: list[Page] | None
     for page in found:
         if seen is not None:
             seen.append(page)
-        yield page, leaves.take(connection, page.entries)
+        yield page, leaves.take(connection, page)
 
 
 def _ahead(pages: Pages) -> Pages:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import repeat
+from itertools import filterfalse, repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store import fleet_pages
@@ -33,15 +33,16 @@ class Leaves:
     def __init__(self) -> None:
         self._marks: dict[bytes, bytes] = {}
 
-    def take(self, connection: Connection, entries: set[bytes]) -> States:
+    def take(self, connection: Connection, page: Page) -> States:
         """Read the leaves that facts name; one that is not there, or not whole, states nothing.
 
         Returns:
             What the leaf of each of these entries states, for as long as one likes.
         """
-        new = entries.difference(self._marks)  # `-` of its keys would walk over all of them
+        new = {*filterfalse(self._marks.__contains__, page.entries())} - {None}
         if len(self._marks) + len(new) > MOST_LEAVES:
-            self._marks, new = {}, entries  # who was told of the old ones keeps them
+            self._marks = {}  # who was told of the old ones keeps them
+            new = {*page.entries()} - {None}
         self._marks |= dict.fromkeys(new, b"")
         for entry, *proof in fleet_pages.proofs(connection, new):
             with suppress(ValueError, TypeError):

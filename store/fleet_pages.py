@@ -15,6 +15,7 @@ None where it has none. Consents and choices are few: they come apart, with the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 4_096  # meter points held at once
 Rows = Sequence[tuple[Any, ...]]
+_SUPPLY, _HOME = itemgetter(1), itemgetter(6)  # where a row of facts names its entries
 
 
 class Page(NamedTuple):
@@ -41,12 +43,10 @@ class Page(NamedTuple):
     consents: Rows
     choices: Rows
 
-    @property
-    def entries(self) -> set[bytes]:
-        """The log entry that each of its facts names."""
-        found = {*map(itemgetter(1), self.facts), *map(itemgetter(6), self.facts)}
-        found |= {row[0] for rows in (self.consents, self.choices) for row in rows}
-        return found - {None}
+    def entries(self) -> Iterator[Any]:
+        """Yield the log entry that each of its facts names, some more than once; None for none."""
+        beside = chain(self.consents, self.choices)
+        return chain(map(_SUPPLY, self.facts), map(_HOME, self.facts), map(itemgetter(0), beside))
 
 
 def registered(connection: Connection, party: str) -> Iterator[Page]:

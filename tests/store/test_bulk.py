@@ -326,6 +326,7 @@ BY_HAND: dict[str, Any] = {
     "tenancy": update(tables.tenancies).values(start=1),
     "subject": update(tables.tenancies).values(subject=b"s" * 16),
     "entry": update(tables.registrations).values(entry=b"e" * 16),
+    "no entry": update(tables.tenancies).values(entry=b""),
     "leaf": delete(tables.leaves),
     "detail": delete(tables.details),
     "commitment": update(tables.details).values(key=b"k" * 32),
