@@ -25,7 +25,7 @@ from store.database import portions
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-PAGE: Final = 4_096  # meter points held at once
+PAGE: Final = 2_048  # meter points held at once: their rows and decisions stay near the core
 Rows = Sequence[tuple[Any, ...]]
 _SUPPLY, _HOME = itemgetter(1), itemgetter(6)  # where a row of facts names its entries
 
