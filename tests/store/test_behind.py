@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,43 @@ def test_after_a_sync_that_failed_nothing_is_written_any_more(database: Database
             pytest.fail("nothing may be written or answered")
     with pytest.raises(CatalogueError):
         database.hot_write_behind(noting(b"c"))
+
+
+def test_what_may_be_lost_is_seen_at_once_and_nothing_of_it_stays_where_it_fails(
+    database: Database,
+) -> None:
+    assert database.hot_write_loose(noting(b"a")) == b"a"
+    assert noted(database) == [b"a"]
+
+    def work(connection: Session) -> None:
+        noting(b"b")(connection)
+        raise CatalogueError("no")
+
+    with pytest.raises(CatalogueError):
+        database.hot_write_loose(work)
+    assert noted(database) == [b"a"]
+    database.close()
+
+
+def test_what_may_be_lost_waits_for_another_writer(database: Database) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            connection.execute(insert(tables.once), {"token": b"a", "expires": 1.0})
+            later = pool.submit(database.hot_write_loose, noting(b"b"))
+            with pytest.raises(TimeoutError):
+                later.result(0.05)
+        assert later.result(5) == b"b"
+    assert sorted(noted(database)) == [b"a", b"b"]
+    database.close()
+
+
+def test_what_may_be_lost_asks_for_no_sync_of_its_own(database: Database) -> None:
+    """The next transaction that is synced syncs the same file."""
+    database.hot_write_behind(noting(b"a")).result()
+    assert database._syncs is not None
+    database._syncs._begin = lambda _descriptor: pytest.fail("nobody waits for it")
+    assert database.hot_write_loose(noting(b"b")) == b"b"
+    database.close()
 
 
 def test_jobs_are_done_in_order_and_none_is_stopped_by_who_gives_up() -> None:

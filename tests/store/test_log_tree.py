@@ -12,12 +12,19 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 
 from store import tables
-from store.errors import InputError, LogError, MeterkeepError, ObjectError, TamperedError
+from store.errors import (
+    CatalogueError,
+    InputError,
+    LogError,
+    MeterkeepError,
+    ObjectError,
+    TamperedError,
+)
 from store.log import Entry, Kind
 from store.merkle import leaf_hash, root_of, verify_inclusion
 from store.notes import Checkpoint, Verifier, open_note, split_note
 from store.parts import Store
-from store.places import LEASE
+from store.places import LEASE, Places
 from store.settings import Settings
 from store.tiles import Hashes, Tile, decode_bundle, width_at
 from tests.world import NOON, FakeClock, World, opened
@@ -62,6 +69,40 @@ def rows(store: Store) -> list[tuple[int | None, int | None, str]]:
     with store.database.read() as connection:
         found = connection.execute(select(leaf.shard, leaf.position, leaf.entry).order_by(leaf.id))
         return [(shard, at, bytes(entry).hex()) for shard, at, entry in found]
+
+
+@pytest.mark.parametrize("settings", ["folder"], indirect=True)
+def test_places_that_the_power_took_with_it_are_given_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers are not synced by themselves: until the intent is, they may be gone."""
+    kept = settings.home / "kept"
+    with monkeypatch.context() as patch:
+        patch.setattr(Places, "intend", _cut_off)
+        with opened(settings) as world:
+            store = world.store
+            write(store, 300)
+            with store.database._bare() as bare:
+                bare.execute("VACUUM INTO ?", [str(kept)])  # what was synced
+            with pytest.raises(CatalogueError):
+                store.sequencer.run()
+            assert all(at is not None for _, at, _ in rows(store))
+    [file] = settings.home.glob("*.db")
+    for name in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+        name.unlink(missing_ok=True)
+    kept.rename(file)
+    with opened(settings) as world:
+        store = world.store
+        assert all(at is None for _, at, _ in rows(store))
+        write(store, 1)
+        assert store.sequencer.run()
+        found, leaves = read(store)
+        assert entries(leaves) == [entry for _, _, entry in rows(store)]
+        assert found.size == 301
+
+
+def _cut_off(*_: object) -> None:
+    raise CatalogueError("the power is gone")
 
 
 @pytest.mark.parametrize("counts", [[1], [3, 2], [255, 1, 1], [256, 256], [700, 1, 300]])
