@@ -19,7 +19,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from time import sleep
+from typing import TYPE_CHECKING, Final
 
 from store import fleet_pages, fleet_rows
 from store.alike import Alike
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from store.database import Database
     from store.policy import Policy
 
+_ASKS: Final = 0.0002  # seconds in which a thread sends its question
 Pages = Generator[tuple[Page, States], None, None]
 
 
@@ -126,11 +128,16 @@ def _read(connection: Connection, found: Iterator[Page], seen: list[Page] | None
 
 
 def _ahead(pages: Pages) -> Pages:
-    """Yield the same, while the next is read: a database of another process has its own core."""
+    """Yield the same, while the next is read: a database of another process has its own core.
+
+    The reader is let go first: who decides keeps the interpreter to themselves for 5 ms at a time,
+    and meanwhile the database would not have been asked (measured: a quarter of the time).
+    """
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, pages, None)
         while (page := coming.result()) is not None:
             coming = reader.submit(next, pages, None)
+            sleep(_ASKS)
             yield page
 
 
