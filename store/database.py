@@ -45,6 +45,7 @@ Result = TypeVar("Result")
 Given = ParamSpec("Given")
 _THREADS = 16  # beside the event loop, each with a connection to PostgreSQL at most
 PATIENCE = 20.0  # seconds a writer waits for its turn
+TURN = 0.002  # seconds an answer waits for it in line: the log's numbering takes half of that
 
 
 class BusyError(Exception):
@@ -269,11 +270,11 @@ class Database:
             work: Runs `Prepared` statements.
 
         Raises:
-            BusyError: Somebody else writes.
+            BusyError: Somebody else writes, for longer than TURN.
             CatalogueError: A statement or the commit failed, and nothing was written; or the disk
                 lost something before.
         """
-        result, syncs = self._swiftly(work, None)
+        result, syncs = self._swiftly(work, TURN, brief=True)
         return Behind(result, syncs.ask(), self._threads)
 
     def hot_write_loose(self, work: Callable[[Session], Result]) -> Result:
@@ -286,17 +287,17 @@ class Database:
             CatalogueError: See `write`.
         """
         if self.is_local:
-            return self._swiftly(work, PATIENCE)[0]
+            return self._swiftly(work, PATIENCE, brief=False)[0]
         with self.write() as connection:
             return work(connection)
 
     def _swiftly(
-        self, work: Callable[[Session], Result], patience: float | None
+        self, work: Callable[[Session], Result], patience: float, *, brief: bool
     ) -> tuple[Result, Syncs]:
         with self._translated:
             swift, syncs = self._behind()
             try:
-                _begin_immediate(swift.connection.execute, patience)
+                _begin_immediate(swift.connection.execute, patience, brief=brief)
                 result = work(swift)
                 swift.connection.execute("COMMIT")  # fails where nothing is open, unlike `commit`
             except BaseException:
@@ -459,20 +460,28 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA busy_timeout=0")
 
 
-def _begin_immediate(execute: Callable[[str], object], patience: float | None) -> None:
-    """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms."""
-    give_up = time.monotonic() + (patience or 0.0)
+def _begin_immediate(
+    execute: Callable[[str], object], patience: float, *, brief: bool = False
+) -> None:
+    """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms.
+
+    Args:
+        execute: Executes a statement.
+        patience: Seconds to wait for it.
+        brief: Look again sooner, and raise BusyError in the end.
+    """
+    give_up = time.monotonic() + patience
     while True:
         try:
             execute("BEGIN IMMEDIATE")
         except (sqlite3.OperationalError, DBAPIError) as error:
             if "locked" not in str(error):
                 raise
-            if patience is None:
-                raise BusyError from None
             if time.monotonic() > give_up:
+                if brief:
+                    raise BusyError from None
                 raise
-            time.sleep(0.0005)
+            time.sleep(0.0001 if brief else 0.0005)
         else:
             return
 
