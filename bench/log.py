@@ -2,7 +2,8 @@
 
 The store's own log with its sequencer at work, index and all, in this process: what a service does
 beside answering. Entries are those of a read by consent. A lone entry goes the way of an answer and
-is set against one fsync of 4 KiB on the same disk, the two in turn.
+is set against one fsync of 4 KiB on the same disk, the two in turn, once the crowd is gone: the
+write-ahead log is written over then, as a service that has run for a minute does.
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ def _figures(plan: Plan, on: str, name: str, more: dict[str, str]) -> Iterator[F
     failed: list[BaseException] = []
     with open_store(settings) as store:
         entry = entry_of_a_read(store)
-        ours, fsync = _alone(store, entry, plan.folder)
         store.pace.start(failed.append)
         began = time.time()
         spans = [_together(store, entry) for _ in range(rounds)]
         waits = _waits(store, began)
+        ours, fsync = _alone(store, entry, plan.folder)
         store.pace.stop()
     if failed:
         raise failed[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from store.committer import Committer
@@ -39,6 +40,12 @@ class _Block(ctypes.Structure):
     ]  # fmt: skip
 
 
+class _Time(ctypes.Structure):
+    """`struct timespec`."""
+
+    _fields_: ClassVar[Any] = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
 _SIGEV_NONE: Final = 1
 _WIDTH: Final = 8  # bytes of a pointer, as the block above has them
 
@@ -61,10 +68,12 @@ class _Native:
             raise OSError(fault, "the disk did not take what was written")
         return True
 
-    def wait(self) -> None:
+    def wait(self, seconds: float | None = None) -> None:
         blocks = (ctypes.c_void_p * 1)(self._at)
+        most = None if seconds is None else ctypes.byref(_Time(0, int(seconds * 1e9)))
         while self._calls.fault(self._at) == _UNDER_WAY:
-            self._calls.wait(blocks, 1, None)
+            if self._calls.wait(blocks, 1, most) and most is not None:
+                return
 
 
 class _Calls:
@@ -111,8 +120,9 @@ class _Thrown:
         self._future.result()
         return True
 
-    def wait(self) -> None:
-        self._future.exception()
+    def wait(self, seconds: float | None = None) -> None:
+        with suppress(TimeoutError):
+            self._future.exception(seconds)
 
 
 def _sync(descriptor: int) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
+# Seconds: a quick disk is done by then, and to wake a thread and be woken by it takes half as long.
+BRIEF = 0.0003
 _LOST = (
     "the disk did not take what was written: nothing is answered until it is in order and the "
     "service was started anew"
@@ -33,8 +35,8 @@ class Running(Protocol):
     def over(self) -> bool:
         """Return whether it is over. Raises OSError where it failed."""
 
-    def wait(self) -> None:
-        """Return once it is over, whichever way; holds no interpreter meanwhile."""
+    def wait(self, seconds: float | None = None) -> None:
+        """Return once it is over, whichever way, or so late; holds no interpreter meanwhile."""
 
 
 Begin = Callable[[int], Running]  # of the file that a descriptor names
@@ -67,6 +69,11 @@ class Sync:
         if self.fault is not None:
             raise self.fault
 
+    def soon(self) -> bool:
+        """Wait for BRIEF at most; return whether it is done."""
+        self._syncs.await_one(BRIEF)
+        return self.done()
+
     def waited(self, threads: Executor) -> Future[None]:
         """Return what tells that it is done: one thread waits, for whoever asks."""
         if self._waiting is None:
@@ -90,8 +97,9 @@ class Behind(Generic[Result]):
         return self._result
 
     async def settled(self) -> None:
-        """Return once it is done, without holding the event loop. Raises as `result` does."""
-        await asyncio.wrap_future(self._sync.waited(self._threads))
+        """Return once it is done, holding the event loop for BRIEF. Raises as `result` does."""
+        if not self._sync.soon():
+            await asyncio.wrap_future(self._sync.waited(self._threads))
 
 
 class Syncs:
@@ -131,12 +139,12 @@ class Syncs:
             self._look()
             return sync.settled
 
-    def await_one(self) -> None:
-        """Wait for the sync that is under way."""
+    def await_one(self, seconds: float | None = None) -> None:
+        """Wait for the sync that is under way, so long at most."""
         with self._turn:
             running = None if self._now is None else self._now.running
         if running is not None:
-            running.wait()
+            running.wait(seconds)
 
     def close(self) -> None:
         """Let go of the file, once what goes on is over."""

@@ -38,8 +38,8 @@ class Disk:
             raise OSError(28, str(self.fault))
         return self.turns.is_set()
 
-    def wait(self) -> None:
-        self.turns.wait(20)
+    def wait(self, seconds: float | None = None) -> None:
+        self.turns.wait(20 if seconds is None else seconds)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_after_a_sync_that_failed_nothing_is_written_any_more(database: Database
         def over(self) -> bool:
             raise OSError(5, "/etc/secret")
 
-        def wait(self) -> None: ...
+        def wait(self, seconds: float | None = None) -> None: ...
 
     database.hot_write_behind(noting(b"a")).result()
     assert database._syncs is not None

@@ -6,15 +6,17 @@ import asyncio
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from store.aio import Threaded, _Block, native
 from store.errors import CatalogueError
-from store.syncing import Begin, Behind, Syncs
+from store.syncing import BRIEF, Begin, Behind, Syncs
 
 
 class Slow:
@@ -32,8 +34,8 @@ class Slow:
                 raise OSError(28, "full")
             return self.ends.is_set()
 
-        def wait(self) -> None:
-            assert self.ends.wait(10)
+        def wait(self, seconds: float | None = None) -> None:
+            assert self.ends.wait(10 if seconds is None else seconds) or seconds is not None
 
     def __call__(self, descriptor: int) -> One:
         os.fstat(descriptor)
@@ -64,6 +66,24 @@ def test_a_file_is_synced_and_said_to_be_so(way: Callable[[], Begin | None], fil
         while not sync.done():
             pass
     syncs.close()
+
+
+@pytest.mark.parametrize("way", ways(), ids=["glibc", "python"])
+def test_who_waits_briefly_is_not_kept_longer(
+    way: Callable[[], Begin | None], tmp_path: Path
+) -> None:
+    begin = way()
+    if begin is None:
+        pytest.skip("the C library is not glibc")
+    large = os.open(tmp_path / "large", os.O_RDWR | os.O_CREAT)
+    os.write(large, bytes(1 << 26))
+    running = begin(large)
+    began = time.monotonic()
+    running.wait(1e-6)
+    assert running.over() or time.monotonic() - began < 1.0
+    running.wait()
+    assert running.over()
+    os.close(large)
 
 
 @pytest.mark.parametrize("way", ways(), ids=["glibc", "python"])
@@ -179,3 +199,30 @@ def test_closing_waits_for_both(file: int) -> None:
     assert second.done()
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(file)
+
+
+def test_a_quick_sync_is_waited_for_in_line_and_a_slow_one_on_a_thread(file: int) -> None:
+    slow = Slow()
+    syncs = Syncs(file, slow)
+    threads = Counting()
+    quick = Behind("a", syncs.ask(), threads)
+    slow.begun[0].ends.set()
+    asyncio.run(quick.settled())
+    assert threads.given == 0
+    late = Behind("b", syncs.ask(), threads)
+    threading.Timer(20 * BRIEF, slow.begun[1].ends.set).start()
+    asyncio.run(late.settled())
+    assert threads.given == 1
+    assert late.result() == "b"
+    threads.shutdown()
+    syncs.close()
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts what it was given."""
+
+    given = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.given += 1
+        return super().submit(*args, **kwargs)
