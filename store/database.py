@@ -89,10 +89,8 @@ class Prepared:
 
     def rows(self, connection: Session, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of the statement with ``values`` bound."""
-        known = self._compiled.get(connection.dialect.name)
-        sql, constants = self._sql(connection) if known is None else known
-        if constants:
-            values |= constants
+        sql, constants = self._sql(connection)
+        values |= constants
         if isinstance(connection, Hot):
             return connection.connection.execute(sql, values).fetchall()
         binary = self._many and connection.dialect.name != "sqlite"
