@@ -88,13 +88,18 @@ def _copy(source: Path, target: Path) -> bool:
 def write(path: Path, text: str) -> None:
     """Put ``text`` at ``path``, synced, in one step. Raises ObjectError."""
     with refused():
-        draft = path.with_name(f".{path.name}")
-        with draft.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        put_whole(path, text.encode())
         sync(path.parent)
+
+
+def put_whole(path: Path, body: bytes) -> None:
+    """Put ``body`` at ``path`` in one step, itself synced and not its name. Raises OSError."""
+    draft = path.with_name(f".{path.name}")
+    with draft.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
 
 
 def sync(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from store.envelope import KEY_SIZE, cipher, new_key, unwrap, wrap
 from store.errors import CommitConflictError, KekError, ObjectError, TamperedError
+from store.folders import put_whole
 from store.held import Held
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class FolderObjects:
             if found != body:
                 if found != expected:
                     raise CommitConflictError("another writer changed this object first")
-                self._write(path, body)
+                put_whole(path, body)  # under the lock a draft is a dead one's
             self._sync_up(path.parent)
 
     def find(self, name: str) -> bytes | None:
@@ -98,18 +99,9 @@ class FolderObjects:
         path = self._folder / name
         found = _content(path)
         if found is None:
-            self._write(path, body)
+            put_whole(path, body)
         elif found != body:
             raise TamperedError("tile", "a part of the log is not what was written")
-
-    def _write(self, path: Path, body: bytes) -> None:
-        """Put ``body`` at ``path``, synced, in one step. Under `_alone` a draft is a dead one's."""
-        draft = path.with_name(f".{path.name}")
-        with draft.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
 
     @contextmanager
     def _alone(self, folder: Path) -> Iterator[None]:
