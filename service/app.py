@@ -18,7 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import openapi, openapi_consents, openapi_exports, openapi_log, telemetry
+from service import (
+    openapi,
+    openapi_consents,
+    openapi_exports,
+    openapi_log,
+    openapi_times,
+    telemetry,
+)
 from service.arriving import Arriving
 from service.consents import Consents
 from service.desk import Desk, NotedRefusalError
@@ -38,6 +45,7 @@ from service.signing import Signing
 from service.standing import STANDING, tell
 from service.strikes import Strikes
 from service.telemetry import METRICS_TYPE, Telemetry
+from service.times import Times
 from service.witnessing import asking
 from store import limit_rules, policy_sets
 from store.settings import Settings
@@ -82,7 +90,7 @@ def create_app(
     wake = {} if exporter is None else {"wake": exporter.wake}
     exports = Exports(store, desk, guard, arriving, **wake)
     rooms = store, desk, guard, arriving
-    log, logbook = LogEntries(*rooms), Logbook(*rooms)
+    log, logbook, times = LogEntries(*rooms), Logbook(*rooms), Times(*rooms)
     oauth = OAuth(signing, desk, arriving, store.clock, strikes)
 
     @asynccontextmanager
@@ -129,14 +137,17 @@ def create_app(
         add("POST", f"/v1/consents/{{consent}}/{verb}", handler, said | locked)
     add("POST", "/v1/exports", exports.order_export, openapi_exports.ORDER | locked)
     add("GET", "/v1/exports/keys", exports.export_keys, openapi_exports.KEYS)
-    add("GET", "/v1/exports/{export}", exports.export, openapi_exports.SEE | locked)
     add("POST", "/v1/exports/{export}/cancel", exports.cancel_export,
         openapi_exports.CANCEL | locked)  # fmt: skip
-    add("GET", "/v1/exports/{export}/manifest", exports.export_manifest,
-        openapi_exports.MANIFEST | locked)  # fmt: skip
-    add("GET", "/v1/exports/{export}/parts/{part}", exports.export_part,
-        openapi_exports.PART | locked)  # fmt: skip
-    add("GET", "/v1/log/entries", log.entries, openapi_log.ENTRIES | locked)
+    looks = {  # by GET, of whoever is known
+        "/v1/exports/{export}": (exports.export, openapi_exports.SEE),
+        "/v1/exports/{export}/manifest": (exports.export_manifest, openapi_exports.MANIFEST),
+        "/v1/exports/{export}/parts/{part}": (exports.export_part, openapi_exports.PART),
+        "/v1/response-times": (times.response_times, openapi_times.CATALOGUES),
+        "/v1/log/entries": (log.entries, openapi_log.ENTRIES),
+    }
+    for path, (handler, said) in looks.items():
+        add("GET", path, handler, said | locked)
     for name, path, handler, said in logbook.addresses():
         add("GET", path, handler, said | (locked if "401" in said["responses"] else {}), name)
     add("POST", "/oauth2/token", oauth.token, openapi.TOKEN)

@@ -21,6 +21,7 @@ from store import (
     life_commands,
     listing_commands,
     policy_commands,
+    target_commands,
 )
 from store.asked import meter_points, say
 from store.errors import StoreError
@@ -52,6 +53,7 @@ def register(app: typer.Typer) -> None:
     listing_commands.register()
     fact_commands.register(app)
     policy_commands.register(app)
+    target_commands.register(app)
 
 
 def init(as_json: AsJson = False) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 import orjson
 
-from store import consent_rules, limit_rules
+from store import consent_rules, limit_rules, response_rules
 from store.errors import StoreError
 from store.policy import Policy, parse, read
 from store.rules import Asked
@@ -63,10 +63,13 @@ def findings(folder: Path | None = None) -> list[str]:
         policy = parse(texts)
         consent_rules.parse(texts.get("consents.toml", ""))
         limit_rules.parse(texts.get("limits.toml", ""))
+        times = response_rules.parse(texts.get(response_rules.FILE, ""))
         told = list(examples(folder))
     except StoreError as error:
         return [str(error)]
-    return [*_wrong(policy, told), *_untried(policy, told)]
+    strange = response_rules.unknown(times, policy.registers.keys() | policy.commands)
+    named = [f"{response_rules.FILE} names an unknown SRV: {srv}" for srv in strange]
+    return [*_wrong(policy, told), *_untried(policy, told), *named]
 
 
 def examples(folder: Path | None = None) -> Iterator[Example]:
