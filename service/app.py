@@ -47,8 +47,9 @@ from service.strikes import Strikes
 from service.telemetry import METRICS_TYPE, Telemetry
 from service.times import Times
 from service.witnessing import asking
-from store import limit_rules, policy_sets
+from store import limit_rules, policy_sets, response_rules
 from store.settings import Settings
+from store.timekeeping import Timekeeping
 from store.wiring import open_store
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def create_app(
         closing: Closed when the application shuts down.
         exporter: Hears of each export that is ordered; None where another process looks for them.
     """
-    watch, desk = Telemetry(), Desk(store)
+    times = timekeeping(store)
+    watch, desk = Telemetry(times.tally), Desk(store)
     settings, signing = store.settings, Signing(store)
     arriving = Arriving(settings.public_url, settings.proxies)
     others = load(settings.issuers, store.clock, signing.url)
@@ -90,12 +92,12 @@ def create_app(
     wake = {} if exporter is None else {"wake": exporter.wake}
     exports = Exports(store, desk, guard, arriving, **wake)
     rooms = store, desk, guard, arriving
-    log, logbook, times = LogEntries(*rooms), Logbook(*rooms), Times(*rooms)
+    log, logbook, promised = LogEntries(*rooms), Logbook(*rooms), Times(*rooms)
     oauth = OAuth(signing, desk, arriving, store.clock, strikes)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with closing or ExitStack(), keeping_up(store, watch, limits):
+        with closing or ExitStack(), keeping_up(store, watch, limits, times):
             yield
 
     app = Front(
@@ -143,7 +145,7 @@ def create_app(
         "/v1/exports/{export}": (exports.export, openapi_exports.SEE),
         "/v1/exports/{export}/manifest": (exports.export_manifest, openapi_exports.MANIFEST),
         "/v1/exports/{export}/parts/{part}": (exports.export_part, openapi_exports.PART),
-        "/v1/response-times": (times.response_times, openapi_times.CATALOGUES),
+        "/v1/response-times": (promised.response_times, openapi_times.CATALOGUES),
         "/v1/log/entries": (log.entries, openapi_log.ENTRIES),
     }
     for path, (handler, said) in looks.items():
@@ -172,20 +174,30 @@ def counting(store: Store) -> tuple[Limits, Strikes]:
     return limits, Strikes(rules.failures, rules.forgiven)
 
 
+def timekeeping(store: Store) -> Timekeeping:
+    """Return what counts how long requests took."""
+    measure = response_rules.load(store.settings.policies).measure
+    return Timekeeping(store.database, store.clock, store.policy, measure)
+
+
 @contextmanager
-def keeping_up(store: Store, watch: Telemetry, limits: Limits) -> Iterator[None]:
+def keeping_up(
+    store: Store, watch: Telemetry, limits: Limits, times: Timekeeping
+) -> Iterator[None]:
     """Note which policies decide from now on, and keep the log's tree up meanwhile."""
     policy_sets.note(store.database, store.log, store.clock, store.policy.digest)
 
     def failed(error: BaseException) -> None:
         watch.failed("log", problem_of(error), error)
 
+    store.pace.beside = times.keep
     store.pace.start(failed)
     try:
         yield
     finally:
         limits.refusals.tell_all()
         store.pace.stop()
+        times.close()
 
 
 def from_environment() -> FastAPI:

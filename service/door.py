@@ -3,7 +3,7 @@
     headers   at most 16 KiB in all           431
     an error that no route told of            500 `internal`, its type and place noted
 
-Every request is timed under its route's template.
+Every request is timed under its route's template; one for reads also under what was asked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from service.problems import INTERNAL, MEDIA_TYPE, Problem
+from service.telemetry import ASKED
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,7 +34,7 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        began, status, broken = time.perf_counter(), 0, False
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -47,11 +48,15 @@ class Door:
             else:
                 await self._app(scope, receive, noting)
         except Exception as error:  # noqa: BLE001 - the last to hear of it
+            broken = True
             self._telemetry.failed(_route(scope), INTERNAL, error)
             if not status:
                 await _tell(INTERNAL, noting)
         finally:
-            self._telemetry.answered(_route(scope), status, time.perf_counter() - began)
+            took, asked = time.perf_counter() - began, scope.get(ASKED)
+            self._telemetry.answered(_route(scope), status, took)
+            if asked is not None:
+                self._telemetry.timed(asked, INTERNAL.status if broken else status, took)
 
 
 def _route(scope: Scope) -> str:

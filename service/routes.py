@@ -29,6 +29,7 @@ from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
 from service.shapes.reply import Reply, in_words
+from service.telemetry import ASKED
 from store.errors import InputError, RefusedError
 from store.offices import may
 from store.reads import Mpxn
@@ -82,9 +83,11 @@ class Reads:
         principal = await self._principal(request)
         shape = SHAPES[chosen(request.headers.get("accept"))]
         handle, asked = request.path_params["meter_point"], _asked(request, READS)
+        request.scope[ASKED] = asked.srv, asked.role, len(asked.window)
         counted = half_hours_asked(len(asked.window), len(asked.registers))
         await self._limits.charge(principal, counted)
         grant = await self._desk.grant(principal, handle, asked, "read")
+        request.scope[ASKED] = asked.srv, grant.role, len(asked.window)
         answer = await self._store.reads.read(grant, principal.use, principal.acted)
         log, headers = self._store.log, self._headers(answer, grant)
         with watched(log, answer, f"read {grant.srv}"):

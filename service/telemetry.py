@@ -15,9 +15,15 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from service.problems import Problem
 from store.errors import MeterkeepError
+from store.timekeeping import Tally
+
+Asked = tuple[str, str | None, int]  # variant, role, half-hours
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)  # seconds
+_FAILED = 500  # and above: a fault of ours
+_OUTCOMES = {200: "answered", 403: "refused", 410: "refused", 429: "refused"}
+ASKED = "meterkeep.asked"  # where a request's scope tells what was asked
 _DEPTH = 3  # frames named of an unforeseen error
 
 
@@ -38,7 +44,8 @@ def configure() -> None:
 class Telemetry:
     """Counts and notes what one application does."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
+        self._tally = tally
         self.registry = CollectorRegistry()
         self._log = structlog.get_logger("service")
         self._seconds = Histogram(
@@ -66,6 +73,19 @@ class Telemetry:
         if child is None:
             child = self._observed[key] = self._seconds.labels(route, str(status))
         child.observe(seconds)
+
+    def timed(self, asked: Asked, status: int, seconds: float) -> None:
+        """Count how long a question about reads took, for reports of response times.
+
+        Args:
+            asked: Variant, role and half-hours, as far as they are known.
+            status: What was told, or 500 where it was not told whole. What is no question at all
+                (401, 404, 406, 422) is not counted.
+            seconds: From the first byte asked to the last byte handed to the server.
+        """
+        outcome = "failed" if status >= _FAILED else _OUTCOMES.get(status)
+        if self._tally is not None and outcome is not None:
+            self._tally.count(*asked, outcome, seconds)
 
     def released(self, half_hours: int) -> None:
         """Count half-hours that left."""

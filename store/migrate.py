@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from store.database import Database
 
-CURRENT = "0016"
+CURRENT = "0017"
 KNOWN = (
     "0001",
     "0003",
@@ -34,6 +34,7 @@ KNOWN = (
     "0014",
     "0015",
     "0016",
+    "0017",
 )
 _BOUND = "0003"  # from then on a fact counts only as far as its leaf binds it
 

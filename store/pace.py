@@ -38,6 +38,7 @@ class Pace:
 
     Attributes:
         until: Monotonic time from which on nothing may be answered.
+        beside: Done after each pass, briefly: what it raises is told as a pass that failed is.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Pace:
         self._mark: _Mark | None = None
         self._refused: LogError | None = None
         self.until = float("inf")
+        self.beside: Callable[[], None] = lambda: None
 
     def start(self, failed: Callable[[BaseException], None]) -> None:
         """See that the log is what its checkpoint says, then keep it up until `stop`.
@@ -110,8 +112,15 @@ class Pace:
             self._fresh = 0
             self._due.clear()
             self.tick()
+            self._aside()
             self._stop.wait(LEAST)
             self._due.wait(self._every - LEAST)
+
+    def _aside(self) -> None:
+        try:
+            self.beside()
+        except Exception as error:  # noqa: BLE001 - the log is kept up whatever it was
+            self._failed(error)
 
     def _hear(self, number: int) -> None:
         self._fresh += number

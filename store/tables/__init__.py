@@ -32,6 +32,7 @@ from store.tables.orders import (
 )
 from store.tables.reads import batches, commits, files, ledger, pins, rejected, reverts, runs
 from store.tables.schema import metadata
+from store.tables.timings import timings
 from store.tables.whole import head, jobs
 
 __all__ = [
@@ -76,5 +77,6 @@ __all__ = [
     "sequencer",
     "supply_choices",
     "tenancies",
+    "timings",
     "trees",
 ]

@@ -17,7 +17,7 @@ import pytest
 from joserfc.jwk import OKPKey
 from sqlalchemy import select
 
-from service.app import counting, keeping_up
+from service.app import counting, keeping_up, timekeeping
 from service.shapes import json as shape
 from service.telemetry import Telemetry
 from store import policy_sets, tables
@@ -186,7 +186,7 @@ def test_an_answer_that_cannot_be_sent_is_noted_as_aborted(calling: Calling, wor
 def serving(world: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Serve, with passes that come when a test says so."""
     monkeypatch.setattr(world.store.pace, "_run", lambda: None)
-    with keeping_up(world.store, Telemetry(), counting(world.store)[0]):
+    with keeping_up(world.store, Telemetry(), counting(world.store)[0], timekeeping(world.store)):
         yield world.store.pace
 
 

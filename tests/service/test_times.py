@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tests.service.conftest import Caller
+import pytest
+from sqlalchemy import select
+
+from service import app
+from service.app import timekeeping
+from service.door import Door
+from service.telemetry import ASKED, Telemetry
+from store import policy, tables
+from store.errors import CatalogueError
+from store.reads import Mpxn
+from store.timekeeping import Tally
+from store.timings import Kind, Spread
+from tests.service.conftest import HOME, Caller, World
 
 Calling = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 WHERE = "/v1/response-times"
@@ -44,3 +57,83 @@ def test_what_is_not_asked_here_is_refused(calling: Calling) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "unknown_parameter")
 
     calling(body)
+
+
+# ---- what is counted of each request ---------------------------------------------------------
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch, world: World) -> Callable[[], dict[Kind, Spread]]:
+    """Return what gives the counts of the application, and forgets them."""
+    made = timekeeping(world.store)
+    monkeypatch.setattr(app, "timekeeping", lambda _: made)
+    return made.tally.take
+
+
+def test_answers_refusals_and_failures_are_counted_apart_and_what_is_no_question_is_not(
+    calling: Calling, counted: Callable[[], dict[Kind, Spread]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told(caller: Caller, who: str, mpxn: Mpxn = HOME, **query: Any) -> list[Any]:
+        await caller.reads(who, mpxn, **query)
+        return [(kind.role, kind.size, kind.outcome, spread.number)
+                for kind, spread in counted().items()]  # fmt: skip
+
+    async def body(caller: Caller) -> None:
+        assert await told(caller, "reader") == [("consent", 1_488, "answered", 1)]
+        day = {"from_": "2025-02-01T00:00:00Z", "to": "2025-02-02T00:00:00Z"}
+        assert await told(caller, "reader", **day) == [("consent", 48, "answered", 1)]
+        # A refusal is of a role that nobody settled on, unless it was named.
+        assert await told(caller, "stranger") == [("", 1_488, "refused", 1)]
+        assert await told(caller, "stranger", role="OU") == [("consent", 1_488, "refused", 1)]
+        assert await told(caller, "reader", what="coverage") == []
+        for wrong in ({"srv": "4.99"}, {"srv": "7.9"}, {"srv": "4.17"}, {"partial": "x"},
+                      {"as_of": "999"}, {"accept": "image/png"}):  # fmt: skip
+            assert await told(caller, "reader", **wrong) == []  # type: ignore[arg-type]
+        assert (await caller.http.get("/v1/meter-points/mp_x/reads")).status_code == 401
+        assert counted() == {}
+        # A fault of ours is a failure.
+        gone = CatalogueError("the database is away")
+
+        async def away(*_: Any, **__: Any) -> None:
+            raise gone
+
+        monkeypatch.setattr(type(caller.world.store.reads), "read", away)
+        assert await told(caller, "reader") == [("consent", 1_488, "failed", 1)]
+
+    calling(body)
+
+
+def test_an_answer_that_breaks_off_on_its_way_is_a_failure() -> None:
+    tally = Tally(policy.load())
+
+    async def breaking(scope: Any, _receive: Any, send: Any) -> None:
+        scope[ASKED] = "4.8.1", "OU", 48
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ConnectionResetError
+
+    async def nothing(*_: Any) -> Any:
+        return None
+
+    asyncio.run(Door(breaking, Telemetry(tally))({"type": "http", "headers": []}, nothing, nothing))
+    assert [kind.outcome for kind in tally.take()] == ["failed"]
+
+
+def test_what_is_kept_of_requests_names_no_party_and_no_meter_point(
+    calling: Calling, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = timekeeping(world.store)
+    monkeypatch.setattr(app, "timekeeping", lambda _: made)
+
+    async def body(caller: Caller) -> None:
+        await caller.reads("reader")
+        await caller.reads("stranger")
+
+    calling(body)
+    made.close()
+    with world.store.database.read() as connection:
+        rows = connection.execute(select(tables.timings)).mappings().all()
+    assert len(rows) == 2
+    words = {str(row[name]) for row in rows for name in ("srv", "role", "outcome")}
+    assert words <= {"4.8.1", "consent", "", "answered", "refused"}
+    assert all(isinstance(row[name], int | float) for row in rows
+               for name in row if name not in {"srv", "role", "outcome"})  # fmt: skip
