@@ -2,7 +2,7 @@
 
     column   type        stored
     box      fixed 146   REQUIRED, PLAIN, uncompressed, no dictionary, one v1 page per chunk
-    subject  fixed 16    the box's subject, for every other tool
+    subject  fixed 16    the box's subject, for every other tool: this and the rest PLAIN, Zstandard
     day      date32      equal to the box's day
     batch    uint32      equal to the box's batch
     states   fixed 12    equal to the box's states
@@ -81,7 +81,7 @@ class Builder:
         self._writer = pq.ParquetWriter(
             sink,
             _SCHEMA,
-            use_dictionary=_BESIDE,
+            use_dictionary=False,
             compression={"box": "NONE", **dict.fromkeys(_BESIDE, "ZSTD")},
             write_statistics=["subject", "day"],
             data_page_version="1.0",
