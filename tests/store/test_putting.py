@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
 import pytest
 
 from store.errors import ObjectError, TamperedError
-from store.local import FolderObjects
+from store.local import LARGE, FolderObjects
 from store.patient import Patient
 from store.ports import Body, Write
 from tests.world import World
@@ -28,6 +29,27 @@ def test_an_object_written_piece_by_piece_is_the_one_put_whole(world: World) -> 
     assert world.store.objects.get("a/pieces") == world.store.objects.get("a/whole") == WHOLE
     with pytest.raises(ObjectError):
         world.store.objects.put("a/pieces", write)
+
+
+@pytest.mark.parametrize("ahead", ["granted", "refused"])
+def test_an_object_of_large_pieces_ends_where_they_end(
+    tmp_path: Path, ahead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room on the disk is asked for ahead of them; what was not used is given back."""
+    pieces = [bytes([at + 1]) * size for at, size in enumerate([3, LARGE, 1, LARGE * 9, LARGE, 5])]
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    if ahead == "refused":
+        monkeypatch.setattr("os.posix_fallocate", refuse)
+
+    def large(into: Write) -> None:
+        for piece in pieces:
+            into(piece)
+
+    FolderObjects(tmp_path).put("a/b", large)
+    assert (tmp_path / "a/b").read_bytes() == b"".join(pieces)
 
 
 def test_what_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
