@@ -148,7 +148,7 @@ def _by_batch(
     row, rows, run = _only(run >= 0, row, rows, run)
     good = alike(_digests(window.boxes.take(row), rows), inputs.digest[some[run]])
     row, _, run = _only(good, row, rows, run)
-    window.covered[row] += 1
+    window.covered[row] = 1  # of none before
     return np.delete(some, run)
 
 
@@ -166,11 +166,11 @@ def _grouped(
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows not covered yet by batch and subject; batch << 16 | subject of each, rows."""
     row = np.flatnonzero(window.covered == 0)
-    held = (window.key[row] & np.uint64(0xFFFFFFFF)).astype(np.int64)  # the batch: see `keys`
+    held = (window.key.take(row) & np.uint64(0xFFFFFFFF)).astype(np.int64)  # the batch: see `keys`
     # The rows of one batch stay in their order: by subject, then day. They are below 65,536.
     order = np.sort(held << 16 | row)
     row = order & 0xFFFF
-    of = order & ~0xFFFF | window.owner[row]
+    of = order & ~0xFFFF | window.owner.take(row)
     starts = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1]))[: len(of)])
     return row, of[starts], np.diff(starts, append=len(of))
 
