@@ -1,7 +1,7 @@
 """What is asked: parameters become a question, or 422 with its code.
 
     srv, from, to                          needed
-    register*  granularity  tz  role  partial  as_of          may be left out
+    register*  granularity  tz  role  partial  sample  as_of  may be left out
 
 Each stands at most once (``register`` may repeat) and an unknown one is refused: a misspelt
 ``partial`` must never pass for its absence. Nothing asked is echoed in a message.
@@ -20,10 +20,11 @@ from store.grants import Question
 from store.grounds import Party
 from store.policy import GRANULARITIES
 from store.reads import LONDON, Mpxn, Register, Window, half_hour_of, moment_of
+from store.sampling import Sample
 
 LONGEST = 3_660 * 48  # half-hours of one question: ten years
 MOST_REGISTERS = 12  # values of ``register``, repeats included
-_ONCE = ("srv", "from", "to", "granularity", "tz", "role", "partial", "as_of")
+_ONCE = ("srv", "from", "to", "granularity", "tz", "role", "partial", "sample", "as_of")
 READS = (*_ONCE, "register")
 COVERAGE = ("srv", "from", "to", "role", "partial", "as_of", "register")
 _TIME = re.compile(
@@ -44,6 +45,7 @@ class Asked:
         granularity: How the answer is cut: PT30M, P1D or P1M.
         calendar: The local intervals of the answer; None for half-hours.
         as_of: A commit number, or seconds since 1970; None for now.
+        sample: Some days of it; None for all.
     """
 
     srv: str
@@ -54,6 +56,12 @@ class Asked:
     role: str | None
     partial: bool
     as_of: int | float | None
+    sample: Sample | None
+
+    @property
+    def half_hours(self) -> int:
+        """How many its answer tells of at most, of each register."""
+        return len(self.window) if self.sample is None else self.sample.most(self.window)
 
     def by(self, party: Party, mpxn: Mpxn) -> Question:
         """Return the question that ``party`` puts about ``mpxn``."""
@@ -67,6 +75,7 @@ class Asked:
             granularity=finest(self.window, self.calendar),
             partial=self.partial,
             as_of=self.as_of,
+            sample=self.sample,
         )
 
 
@@ -115,6 +124,7 @@ def parse(words: Words, known: Collection[str] = READS) -> Asked:
         role=_word(words, "role"),
         partial=_flag(words),
         as_of=_as_of(_one(words, "as_of")),
+        sample=_sample(_one(words, "sample"), calendar),
     )
     if calendar is not None:
         calendar.edges(asked.window)
@@ -177,6 +187,20 @@ def instant(text: str) -> datetime:
     raise InputError(
         "times are RFC 3339: 2026-01-31T00:00:00Z (in a URL + is %2B)", code="bad_time"
     )
+
+
+def _sample(text: str | None, calendar: Calendar | None) -> Sample | None:
+    """Return the sample of that name: of half-hours, or of totals of its own days."""
+    if text is None:
+        return None
+    sample = Sample.parse(text)
+    if calendar is not None and calendar.interval == "P1M":
+        raise InputError(
+            "a sample has days and no months: granularity=PT30M or P1D", code="sample_of_months"
+        )
+    if calendar is not None and calendar.zone != LONDON:
+        raise InputError("days of a sample are those of Europe/London: no `tz`", code="bad_tz")
+    return sample
 
 
 def _registers(values: Sequence[str]) -> tuple[Register, ...]:

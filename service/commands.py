@@ -38,6 +38,9 @@ Granularity = Annotated[str, typer.Option(help="PT30M | P1D | P1M")]
 Zone = Annotated[str | None, typer.Option("--tz", help="Whose midnight; Europe/London.")]
 Only = Annotated[list[str] | None, typer.Option("--register", help="Only this one; may repeat.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="A commit number or a time.")]
+Some = Annotated[
+    str | None, typer.Option("--sample", help="Only days of a sample: weekly, or annual:N.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 
 party_app = typer.Typer(help="Who may ask.", no_args_is_help=True)
@@ -77,6 +80,7 @@ def read(
     tz: Zone = None,
     only: Only = None,
     as_of: AsOf = None,
+    sample: Some = None,
     shape: Annotated[
         str | None, typer.Option("--format", help=f"Raw to stdout: {', '.join(_MEDIA)}")
     ] = None,
@@ -88,7 +92,7 @@ def read(
         raise InputError(f"formats are: {', '.join(_MEDIA)}", code="bad_format")
     if shape in _BINARY and sys.stdout.isatty():
         raise InputError(f"{shape} is no text: send it to a file with >", code="bad_format")
-    question = _question(srv, start, end, role, partial, granularity, tz, only, as_of)
+    question = _question(srv, start, end, role, partial, granularity, tz, only, as_of, sample)
     with Client.from_file(client) as service:
         told = service.reads(meter_point(mpxn, mpxn_file), question, _MEDIA[shape or "json"])
     if shape is not None:
@@ -112,10 +116,11 @@ def decide(
     granularity: Granularity = "PT30M",
     tz: Zone = None,
     only: Only = None,
+    sample: Some = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask whether reads would be answered, without reading. Exit status 3 where not."""
-    question = _question(srv, start, end, role, partial, granularity, tz, only, None)
+    question = _question(srv, start, end, role, partial, granularity, tz, only, None, sample)
     with Client.from_file(client) as service:
         told = service.decide(meter_point(mpxn, mpxn_file), question).value()
     if as_json:
@@ -172,6 +177,7 @@ def _question(
     tz: str | None,
     only: list[str] | None,
     as_of: str | None,
+    sample: str | None,
 ) -> dict[str, Any]:
     question: dict[str, Any] = {
         "srv": srv,
@@ -182,6 +188,7 @@ def _question(
         "tz": tz,
         "register": only,
         "as_of": as_of,
+        "sample": sample,
         "partial": "true" if partial else None,
     }
     return {name: value for name, value in question.items() if value}

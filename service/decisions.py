@@ -27,6 +27,7 @@ def allowed(grant: Grant) -> dict[str, Any]:
         "rules": list(grant.reasons),
         "parts": _parts(grant.parts),
         "withheld": _withheld(grant.withheld),
+        **({} if grant.sample is None else {"sample": grant.sample.name}),
     }
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from store.facts import Client
     from store.grounds import Grounds, Party
     from store.parts import Store
+    from store.sampling import Sample
 
 _GONE = "this client is not registered here any more"
 
@@ -116,6 +117,7 @@ class Desk:
             "reasons": list(grant.reasons),
             "rests_on": [part.entry.hex() for part in grant.parts],
             "subjects": sorted({part.subject.hex() for part in grant.parts if part.subject}),
+            **_sampled(grant.sample),
             **principal.acted,
         }
         entry = Entry(
@@ -202,4 +204,10 @@ def _telling(question: Question, grounds: Grounds, refused: Refused) -> dict[str
         "role": question.role,
         "reasons": list(refused.reasons),
         "subjects": [subject.hex() for subject in touched if subject is not None],
+        **_sampled(question.sample),
     }
+
+
+def _sampled(sample: Sample | None) -> dict[str, str]:
+    """Return what a detail says of a sample; nothing where none was asked for."""
+    return {} if sample is None else {"sample": sample.name}

@@ -169,6 +169,8 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
         told.append(f"{entry['from'][:16]}Z .. {entry['to'][:16]}Z")
     if entry["half_hours"] is not None:
         told.append(f"{entry['half_hours']:,} half-hours")
+    if entry["sample"]:
+        told.append(f"sample {entry['sample']}")
     told += [f"{one['consent']} {one['purpose']}".strip() for one in entry["consents"]]
     if entry["outcome"] is not None:
         state = entry["outcome"]["state"]

@@ -10,6 +10,7 @@ from service.negotiation import SHAPES
 from service.problems import MEDIA_TYPE as PROBLEM
 from store.policy import GRANULARITIES
 from store.reads import Register
+from store.sampling import PATTERN
 
 Document = dict[str, Any]
 JSON: Final = "application/json"
@@ -181,6 +182,14 @@ _PARTIAL = _parameter(
     "Answer the allowed part of the window and list the rest as withheld",
     schema={"type": "boolean", "default": False},
 )
+_SAMPLE = _parameter(
+    "sample",
+    "Only some whole days of Europe/London: one of each week, another weekday each week, or N days "
+    "of each year, spread over seasons and weekdays. Always the same days of one customer. No "
+    "totals of months, no other `tz` for totals of days.",
+    schema={"type": "string", "pattern": f"^({PATTERN})$"},
+    example="weekly",
+)
 _AS_OF = _parameter("as_of", "A commit number, or a time: the answer as it was then")
 
 LOOKUP: Final[Document] = {
@@ -197,7 +206,8 @@ LOOKUP: Final[Document] = {
 }
 READS: Final[Document] = {
     "parameters": [
-        _METER_POINT, _SRV, _FROM, _TO, _REGISTER, _GRANULARITY, _TZ, _ROLE, _PARTIAL, _AS_OF,
+        _METER_POINT, _SRV, _FROM, _TO, _REGISTER, _GRANULARITY, _TZ, _ROLE, _PARTIAL, _SAMPLE,
+        _AS_OF,
     ],
     "responses": _answer("The reads", half_hours=_SERIES_EXAMPLE, days=_DAYS_EXAMPLE)
     | problems(401, 403, 404, 406, 410, 422, 500, 503),

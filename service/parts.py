@@ -1,5 +1,7 @@
 """An answer cut to what was allowed: one series per register and unbroken allowed window.
 
+Of a sample, for each unbroken run of its days: a null is a missing read, never one not asked for.
+
 The store answers over the whole window, and what was withheld looks like what never arrived. A
 caller must be able to tell the two apart, so only allowed half-hours go on to be shaped. A
 register that nobody named and of which nothing is known, such as the second element that most
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def allowed_windows(grant: Grant) -> list[Window]:
-    """Return the unbroken windows that ``grant`` allows, in order of time."""
+    """Return the unbroken windows that ``grant`` allows to be read, in order of time."""
+    if grant.sampled is not None:
+        return list(grant.sampled)
     found: list[Window] = []
     for part in sorted(grant.parts, key=lambda part: part.window.start):
         if found and found[-1].end == part.window.start:

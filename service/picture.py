@@ -4,12 +4,13 @@
       2025-03   218.4 kWh  ▅▆▅▄▅█▇ ..
       2025-04   193.9 kWh  ▄▄▃▄·▄▅ ..
 
-The highest day of a register is the full block; `·` is a day without any read.
+The highest day of a register is the full block; `·` is a day without any read. Of a sample, each
+of its days stands in its place, and the others are blank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
@@ -32,11 +33,17 @@ class Day:
 
 def picture(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that show the JSON answer ``document``."""
-    for series in document["series"]:
-        yield from _series(series)
+    sample, told = document.get("sample"), document["series"]
+    if sample is None:
+        for series in told:
+            yield from _register([series])
+    for _, days in groupby(told if sample else (), key=lambda series: series["register"]):
+        yield from _register(list(days), f"{sample} sample  ")
     for kept in document["withheld"]:
         yield f"withheld: {_day(kept['from'])} .. {_day(kept['to'])}: {kept['code']}"
-    if not document["series"]:
+    if not told and sample:
+        yield "no whole day of the sample lies in what was asked for and allowed"
+    elif not told:
         yield "no register of this meter point was asked for"
 
 
@@ -67,27 +74,31 @@ def _by_day(start: int, values: list[int | None]) -> Iterator[tuple[date, list[i
         at += passed
 
 
-def _series(series: Mapping[str, Any]) -> Iterator[str]:
-    unit, coverage = series["unit"], series["coverage"]
-    total = sum(value for value in series["values"] if value is not None)
+def _register(some: Sequence[Mapping[str, Any]], sample: str = "") -> Iterator[str]:
+    """Yield the lines of one register: of one series, or of all runs of days of a sample."""
+    series, unit = some[0], some[0]["unit"]
+    total = sum(value for one in some for value in one["values"] if value is not None)
+    present, expected = (
+        sum(one["coverage"][name] for one in some) for name in ("present", "expected")
+    )
     yield (
-        f"{series['register']}  {_day(series['from'])} .. {_day(series['to'])}  "
-        f"{_amount(total, unit)}  "
-        f"{coverage['present']:,} of {coverage['expected']:,} half-hours"
+        f"{series['register']}  {_day(series['from'])} .. {_day(some[-1]['to'])}  {sample}"
+        f"{_amount(total, unit)}  {present:,} of {expected:,} half-hours"
     )
     if series["interval"] == "P1M":
         for (begin, _), value in zip(series["intervals"], series["values"], strict=True):
             yield f"  {_moment(begin):%Y-%m}  {_amount(value, unit):>14}"
         return
-    days = days_of(series)
+    days = [day for one in some for day in days_of(one)]
     highest = max((day.total or 0 for day in days), default=0)
-    for (year, month), some in groupby(days, key=lambda one: (one.day.year, one.day.month)):
-        month_days = list(some)
+    for (year, month), group in groupby(days, key=lambda one: (one.day.year, one.day.month)):
+        month_days = list(group)
         told = [day.total for day in month_days if day.total is not None]
-        lead = " " * (month_days[0].day.day - 1)
-        marks = "".join(_mark(day.total, highest) for day in month_days)
+        marks = [" "] * month_days[-1].day.day
+        for day in month_days:
+            marks[day.day.day - 1] = _mark(day.total, highest)
         amount = _amount(sum(told) if told else None, unit)
-        yield f"  {year:04d}-{month:02d}  {amount:>14}  {lead}{marks}"
+        yield f"  {year:04d}-{month:02d}  {amount:>14}  {''.join(marks)}"
 
 
 def _mark(total: int | None, highest: int) -> str:

@@ -83,11 +83,11 @@ class Reads:
         principal = await self._principal(request)
         shape = SHAPES[chosen(request.headers.get("accept"))]
         handle, asked = request.path_params["meter_point"], _asked(request, READS)
-        request.scope[ASKED] = asked.srv, asked.role, len(asked.window)
-        counted = half_hours_asked(len(asked.window), len(asked.registers))
+        request.scope[ASKED] = asked.srv, asked.role, asked.half_hours
+        counted = half_hours_asked(asked.half_hours, len(asked.registers))
         await self._limits.charge(principal, counted)
         grant = await self._desk.grant(principal, handle, asked, "read")
-        request.scope[ASKED] = asked.srv, grant.role, len(asked.window)
+        request.scope[ASKED] = asked.srv, grant.role, asked.half_hours
         answer = await self._store.reads.read(grant, principal.use, principal.acted)
         log, headers = self._store.log, self._headers(answer, grant)
         with watched(log, answer, f"read {grant.srv}"):
@@ -133,6 +133,8 @@ class Reads:
         }
         if grant.withheld:
             headers["meterkeep-withheld"] = in_words(grant.withheld)
+        if grant.sample is not None:
+            headers["meterkeep-sample"] = grant.sample.name
         return headers
 
     def _may_look_up(self, party: Party) -> bool:
@@ -159,7 +161,9 @@ def _parsed(query: bytes, known: tuple[str, ...]) -> Asked:
 
 def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:
     series = tuple(cut(told(answer.series, asked.registers), allowed_windows(grant)))
-    return Reply(handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar)
+    return Reply(
+        handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar, asked.sample
+    )
 
 
 def _answer(value: dict[str, Any], headers: dict[str, str] | None = None) -> Response:

@@ -7,6 +7,7 @@ Pure: facts, policy and the time are arguments.
     3  records    one for each segment and each consent that covers it, or its registration
     4  verdicts   Cedar's, once for each different record
     5  Grant      each segment granted on one basis, or withheld with one code
+    6  sample     where one was asked for, the days of it within what is granted
 
 A segment whose every record is refused is explained by asking of the party's other consents too.
 Anything that is not understood, and an empty list of facts, is a refusal.
@@ -101,10 +102,13 @@ def decide(question: Question, facts: Grounds, policy: Policy, now: float) -> Gr
         of = part.registers if part.parts else ()
         raise Refused(code, ruling.reasons[code], part.parts, part.withheld, of)
     reasons = (*policy.asks[role, question.srv], *ruling.reasons.get("", ()))
+    sample, sampled = question.sample, None
+    if sample is not None:
+        sampled = sample.of((part.subject, part.window) for part in ruling.parts)
     return Grant(
         question.party.code, role, question.srv, question.window, ruling.registers,
         question.granularity, ruling.parts, ruling.withheld, policy.digest, question.as_of,
-        question.mpxn, reasons, ISSUED,
+        question.mpxn, reasons, sample, sampled, ISSUED,
     )  # fmt: skip
 
 

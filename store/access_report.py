@@ -124,7 +124,9 @@ def _of(reader: Reader) -> list[str]:
 def _about(one: Entry) -> list[str]:
     lines = []
     if one["from"]:
-        fine = _FINE.get(one["granularity"], one["granularity"])
+        fine = _FINE.get(one["granularity"]) or str(one["granularity"])
+        if one["sample"]:
+            fine += f" of {_days(one['sample'])}"
         what = ", ".join(one["registers"]).replace("_", " ")
         lines.append(f"{what or 'values'}, by {fine}, {_day(one['from'])} to {_day(one['to'])}")
     bases = dict.fromkeys(each["basis"] for each in one["basis"])
@@ -141,6 +143,12 @@ def _about(one: Entry) -> list[str]:
         lines.append(state[one["detail"]])
     lines.append(f"entry {one['entry']}, {one['shard']}/{one['index']}")
     return lines
+
+
+def _days(sample: str) -> str:
+    """Return which days a sample has, in words."""
+    _, _, count = sample.partition(":")
+    return f"{count} days of each year" if count else "one day of each week"
 
 
 def _left(one: Entry) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Final
 from store.errors import RefusedError
 from store.grounds import Party
 from store.reads import Mpxn, Register, Window
+from store.sampling import Sample
 
 SENTENCES: Final = {
     "srv_not_permitted_for_role": "this role may not ask for this service request",
@@ -34,6 +35,8 @@ class Question:
         registers: Which of the SRV's registers; empty for all that the meter point can have.
         granularity: PT30M, P1D or P1M: the finest that will leave.
         partial: Whether a part of the window is better than a refusal.
+        sample: Some days of what is allowed; None for all of it. The whole window must be allowed
+            as if all of it were asked for: whether it is never depends on which days were drawn.
     """
 
     party: Party
@@ -45,6 +48,7 @@ class Question:
     granularity: str = "PT30M"
     partial: bool = False
     as_of: int | float | None = None
+    sample: Sample | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,9 @@ class Grant:
         policy: SHA-256 of the policy set that decided.
         mpxn: Whose reads; the read store holds every subject against it.
         reasons: The `@id` of each policy that permits it.
+        sample: What was asked for; None for all of ``parts``.
+        sampled: The days of the sample within ``parts``, the only half-hours that may be read; a
+            window for each unbroken run of them. None for all of ``parts``.
     """
 
     party: str
@@ -151,8 +158,17 @@ class Grant:
     as_of: int | float | None
     mpxn: Mpxn = field(repr=False)
     reasons: tuple[str, ...]
+    sample: Sample | None
+    sampled: tuple[Window, ...] | None
     issued: InitVar[object] = None  # kept nowhere, so that no copy with changes can be made
 
     def __post_init__(self, issued: object) -> None:
         if issued is not ISSUED:
             raise TypeError("a Grant is made by decide() alone")
+
+    @property
+    def half_hours(self) -> int:
+        """How many may be read, of each register."""
+        if self.sampled is not None:
+            return sum(map(len, self.sampled))
+        return sum(len(part.window) for part in self.parts)

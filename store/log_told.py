@@ -22,7 +22,7 @@ COLUMNS: Final = {
     "party": str, "party_name": str, "person": str, "decision": str, "role": str, "basis": str,
     "consent": str, "purpose": str, "from": str, "to": str, "granularity": str, "registers": str,
     "half_hours": int, "outcome": str, "half_hours_left": int, "answer_sha256": str,
-    "reasons": str, "policy": str, "detail": str, "leaf_hash": str,
+    "reasons": str, "policy": str, "detail": str, "leaf_hash": str, "sample": str,
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def told(found: Found, names: Mapping[str, str]) -> dict[str, Any]:
         "decision": one.decision,
         "policy": found.policy,
         "detail": found.state,
-        **{name: _text(detail, name) for name in ("role", "granularity", "from", "to")},
+        **{name: _text(detail, name) for name in ("role", "granularity", "from", "to", "sample")},
         "registers": _texts(detail, "registers"),
         "reasons": _texts(detail, "reasons"),
         "half_hours": one.half_hours,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -29,11 +29,12 @@ from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
 from store.reads import Mpxn, Register, Series, Window, moment_of
 from store.runs import FoundRuns
+from store.sampled import by_months, inside, of_days, only
 
 if TYPE_CHECKING:
     from store.database import Database, Session
     from store.deks import Dek
-    from store.grants import Grant, Part
+    from store.grants import Grant
     from store.ports import Objects, Range
     from store.tenancies import Tenancies
 
@@ -63,7 +64,7 @@ class Answer:
 class _Asked:
     """What is looked up: with the keys of ``spans`` where ``mpxn`` is given, without else."""
 
-    spans: Mapping[bytes, Window]
+    spans: Mapping[bytes, Sequence[Window]]
     registers: Sequence[Register]
     as_of: int | float | None
     mpxn: Mpxn | None
@@ -142,7 +143,7 @@ class ReadStore:
 
         A back-dated move-in makes reads another customer's; nobody may be granted them meanwhile.
         """
-        plan = self._plan(_Asked({subject: window}, registers, None, mpxn))
+        plan = self._plan(_Asked({subject: (window,)}, registers, None, mpxn))
         body = b"".join(self._objects.get_ranges(plan.ranges))
         commits = self._catalogue.commits_of(_check(plan, body))
         moment = Moment(plan.commit, plan.reverted, commits)
@@ -152,7 +153,7 @@ class ReadStore:
         self, intent: Entry, grant: Grant, also: Also | None, *, sealed: bool
     ) -> Answer:
         mpxn = grant.mpxn if sealed else None
-        asked = _Asked(_spans(grant.parts), grant.registers, grant.as_of, mpxn)
+        asked = _Asked(_spans(grant), grant.registers, grant.as_of, mpxn)
         seen: list[_Plan] = []
 
         def look(connection: Session) -> None:
@@ -191,7 +192,9 @@ class ReadStore:
             commits = await self._database.aside(self._catalogue.commits_of, batches)
         moment = Moment(plan.commit, plan.reverted, commits)
         parts = [(part.subject, part.window) for part in grant.parts if part.subject]
-        series = self._lay(parts, grant.registers, grant.window, plan, body, moment, sealed=sealed)
+        series = self._lay(
+            parts, grant.registers, grant.window, plan, body, moment, grant.sampled, sealed=sealed
+        )
         return series, plan.commit
 
     async def _planned(self, asked: _Asked) -> _Plan:
@@ -218,7 +221,8 @@ class ReadStore:
                 self._tenancies.proves(connection, subject, deks[subject], asked.mpxn)
         runs = [
             (subject, self._catalogue.runs_of(connection, subject, asked.registers, window))
-            for subject, window in asked.spans.items()
+            for subject, windows in asked.spans.items()
+            for window in windows
         ]
         return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
 
@@ -240,32 +244,45 @@ class ReadStore:
         plan: _Plan,
         body: bytes,
         moment: Moment,
+        sampled: Sequence[Window] | None = None,
         *,
         sealed: bool,
     ) -> tuple[Series, ...]:
-        """Open what was fetched and lay it out, register by register."""
+        """Open what was fetched and lay it out, register by register.
+
+        Of a sample only boxes of its days are opened, and what lies outside of it says nothing.
+        """
         held, series = plan.held(body), []
         for register in registers:
             canvas = Canvas(window)
             for subject, span in parts:
                 boxes = held.get((subject, register))
                 if boxes is not None:
+                    if sampled is not None:
+                        boxes = of_days(boxes, inside(sampled, span))
                     aad = envelope.row_aad(self._store, register, subject)
                     deks = plan.deks[subject] if sealed else None
                     canvas.lay(boxes, span, moment, aad, deks)
-            series.append(canvas.series(register))
+            drawn = canvas.series(register)
+            series.append(drawn if sampled is None else only(drawn, sampled))
         return tuple(series)
 
 
-def _spans(parts: Sequence[Part]) -> dict[bytes, Window]:
-    """Return the smallest window around all parts of each subject."""
+def _spans(grant: Grant) -> Mapping[bytes, Sequence[Window]]:
+    """Return of each subject where its rows are looked for: the smallest window around its parts.
+
+    Of a sample, a window for each unbroken run of months that it touches: the others are neither
+    looked up nor fetched.
+    """
     spans: dict[bytes, Window] = {}
-    for part in parts:
+    for part in grant.parts:
         if part.subject:
             known = spans.get(part.subject, part.window)
             start = min(known.start, part.window.start)
             spans[part.subject] = Window(start, max(known.end, part.window.end))
-    return spans
+    if grant.sampled is None:
+        return {subject: (window,) for subject, window in spans.items()}
+    return {subject: by_months(inside(grant.sampled, window)) for subject, window in spans.items()}
 
 
 def _check(plan: _Plan, body: bytes) -> list[int]:
@@ -284,11 +301,11 @@ def _check(plan: _Plan, body: bytes) -> list[int]:
 
 
 def _intent(grant: Grant, verb: str, acted: Mapping[str, str]) -> Entry:
-    detail = {
+    detail: dict[str, Any] = {
         "from": moment_of(grant.window.start).isoformat(),
         "to": moment_of(grant.window.end).isoformat(),
         "granularity": grant.granularity,
-        "half_hours": sum(len(part.window) for part in grant.parts),
+        "half_hours": grant.half_hours,
         "registers": [register.word for register in grant.registers],
         "role": grant.role,
         "reasons": list(grant.reasons),
@@ -299,4 +316,21 @@ def _intent(grant: Grant, verb: str, acted: Mapping[str, str]) -> Entry:
         ],
         **acted,
     }  # fmt: skip
+    if grant.sample is not None:
+        detail |= _sample(grant, grant.sample.name, detail["rests_on"])
     return Entry(Kind.INTENT, f"{verb} {grant.srv}", grant.party, "allow", grant.policy, detail)
+
+
+def _sample(grant: Grant, name: str, rests_on: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Return what a detail says of a sample: its days can be drawn again of each part's ends."""
+    return {
+        "sample": name,
+        "rests_on": [
+            one
+            | {
+                "from": moment_of(part.window.start).isoformat(),
+                "to": moment_of(part.window.end).isoformat(),
+            }
+            for one, part in zip(rests_on, grant.parts, strict=True)
+        ],
+    }

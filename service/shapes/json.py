@@ -1,6 +1,6 @@
 """`application/json`: the contract's answer, at the speed of the bytes it is made of.
 
-    {"meter_point", "srv", "commit",
+    {"meter_point", "srv", "commit", "sample": where one was asked for,
      "withheld": [{"from", "to", "code", "registers": where not of all that were asked for}],
      "series": [{"register", "unit", "from", "to", "interval",
                  "values", "estimated", "coverage": {"expected", "present", "missing"}}]}
@@ -68,12 +68,13 @@ def _opening(reply: Reply) -> dict[str, Any]:
         | ({"registers": of} if (of := words_of(kept)) else {})
         for kept in reply.withheld
     ]
-    return {
+    opening = {
         "meter_point": reply.meter_point,
         "srv": reply.srv,
         "commit": reply.commit,
         "withheld": withheld,
     }
+    return opening if reply.sample is None else opening | {"sample": reply.sample.name}
 
 
 def _series(series: Series, calendar: Calendar | None, poured: list[_Pieces]) -> dict[str, Any]:

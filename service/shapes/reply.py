@@ -4,6 +4,7 @@
       series     the opened half-hours, register by register, each with its own window
       withheld   windows that were asked for and not allowed, each with its code
       calendar   None for half-hours, else the local intervals to add up (see `totals`)
+      sample     which days were asked for, None for all
 
 Half-hours and their flags stay numpy columns from the store's block to the socket.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.shapes.totals import Calendar
+    from store.sampling import Sample
 
 
 class Kept(Protocol):
@@ -47,6 +49,7 @@ class Reply:
         series: One per register and window, in answer order.
         withheld: What was asked and not allowed; empty unless asked with ``partial``.
         calendar: The local intervals to add up; None answers half-hours.
+        sample: Which days were asked for; None for all.
     """
 
     meter_point: str
@@ -55,6 +58,7 @@ class Reply:
     series: tuple[Series, ...] = field(repr=False)
     withheld: tuple[Kept, ...] = ()
     calendar: Calendar | None = None
+    sample: Sample | None = None
 
 
 def stamps(half_hours: NDArray[np.int64]) -> NDArray[np.datetime64]:

@@ -52,6 +52,7 @@ def tabulate(reply: Reply) -> pa.Table:
             "commit": str(reply.commit),
             "withheld": in_words(reply.withheld),
             "interval": "PT30M" if reply.calendar is None else reply.calendar.interval,
+            **({} if reply.sample is None else {"sample": reply.sample.name}),
         },
     )
     batches = [_batch(series, reply.calendar, schema) for series in reply.series]

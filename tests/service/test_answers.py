@@ -204,7 +204,14 @@ def test_a_handle_is_each_partys_own(calling: Calling) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({"sample": "1"}, "unknown_parameter"),
+        ({"sampled": "weekly"}, "unknown_parameter"),
+        ({"sample": "1"}, "bad_sample"),
+        ({"sample": "annual:53"}, "bad_sample"),
+        ({"sample": ""}, "bad_sample"),
+        ({"sample": ["weekly", "annual:1"]}, "repeated_parameter"),
+        ({"sample": "weekly", "granularity": "P1M"}, "sample_of_months"),
+        ({"sample": "weekly", "granularity": "P1D", "tz": "Europe/Paris"}, "bad_tz"),
+        ({"sample": "weekly", "what": "coverage"}, "unknown_parameter"),
         ({"Partial": "true"}, "unknown_parameter"),
         ({"srv": "9.9"}, "unknown_srv"),
         ({"srv": "6.14.1"}, "not_a_data_srv"),

@@ -132,7 +132,8 @@ def entry(**said: Any) -> dict[str, Any]:
         "kind": "intent", "action": "read 4.8.1", "party": "p_1", "party_name": "Some Advice",
         "person": "p_1", "decision": "allow", "from": "2026-06-01T23:00:00+00:00",
         "to": "2026-06-02T23:00:00+00:00", "granularity": "P1D", "registers": ["active_import"],
-        "half_hours": 48, "basis": [], "consents": [], "detail": "kept", "outcome": None,
+        "half_hours": 48, "sample": "", "basis": [], "consents": [],
+        "detail": "kept", "outcome": None,
     }  # fmt: skip
     return usual | said
 
@@ -145,7 +146,8 @@ def test_what_became_of_each_answer_is_told() -> None:
     text = report(
         [
             entry(outcome=became("released", 47, "cd" * 32), person="https://login.example clerk"),
-            entry(outcome=became("aborted")),
+            entry(outcome=became("aborted"), sample="annual:12"),
+            entry(outcome=became("none"), sample="weekly"),
             entry(outcome=became("none")),
             entry(detail="erased", outcome=became("none")),
             entry(detail="changed", outcome=became("none")),
@@ -153,9 +155,10 @@ def test_what_became_of_each_answer_is_told() -> None:
         "somebody", 1_782_910_000.0, {2025: 12_345, 2026: 6},
     )  # fmt: skip
     for words in (
-        "5 x allowed", "the answer was sent, 47 half-hours", f"SHA-256 {'cd' * 32}",
+        "6 x allowed", "the answer was sent, 47 half-hours", f"SHA-256 {'cd' * 32}",
         "the answer was broken off", "nothing says that an answer was sent",
         "asked by https://login.example clerk", "its details are erased", "AN ALARM".lower(),
+        "by whole days of 12 days of each year, 2", "by whole days of one day of each week, 2",
         "by whole days, 2 June 2026 to 3 June 2026", "1 July 2026, 12:00",
         "2025: 12,345 entries, 2026: 6 entries",
     ):  # fmt: skip

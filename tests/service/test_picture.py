@@ -15,6 +15,7 @@ from service.shapes.json import encode
 from service.shapes.reply import Reply
 from service.shapes.totals import Calendar, add_up
 from store.reads import MISSING, Register, Series, State, Window, local_midnight
+from store.sampling import Sample
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ def test_months_are_lines_without_marks() -> None:
     reply = Reply("m", "4.8.1", 1, (series_of(date(2025, 1, 1), 59),), (), Calendar("P1M"))
     lines = list(picture(json.loads(encode(reply))))
     assert [line.split()[0] for line in lines[1:]] == ["2025-01", "2025-02"]
+
+
+def test_days_of_a_sample_stand_in_their_places() -> None:
+    runs = (series_of(date(2025, 3, 4), 1), series_of(date(2025, 3, 9), 2))
+    reply = Reply("m", "4.8.1", 1, (*runs, series_of(date(2025, 4, 2), 1)), (), None, Sample())
+    heading, march, april = picture(json.loads(encode(reply)))
+    assert heading.startswith("active_import  2025-03-04 .. 2025-04-03  weekly sample  ")
+    assert heading.endswith("192 of 192 half-hours")
+    marks = march.partition(" kWh  ")[2]
+    assert [at for at, mark in enumerate(marks, start=1) if mark != " "] == [4, 9, 10]
+    assert april.startswith("  2025-04")
+    assert list(picture({"series": [], "withheld": [], "sample": "weekly"})) == [
+        "no whole day of the sample lies in what was asked for and allowed"
+    ]
 
 
 def test_nothing_at_all_is_said_in_words() -> None:

@@ -13,8 +13,10 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -32,8 +34,9 @@ from store.notes import Algorithm, Signer, Verifier, open_note, sign_note
 from store.promises import Promise, promised
 from store.proof_files import ProofFile
 from store.quarantine import Quarantine
-from store.reads import Mpxn
+from store.reads import Mpxn, Window, day_of
 from store.runs import Run, rows_digest
+from store.sampling import Sample
 from store.submissions import Submission
 from store.tags import renamed
 from tests.world import World
@@ -249,6 +252,49 @@ def second_meter(said: Said) -> bytes:
     )  # fmt: skip
 
 
+def second_sample(said: Said) -> bytes:
+    def drawn(what: bytes, number: int) -> bytes:
+        message = b"meterkeep sample v1" + said["subject"] + what + struct.pack(">I", number)
+        return hashlib.sha256(message).digest()
+
+    def number(day: date) -> int:
+        return (day - date(1970, 1, 1)).days
+
+    def midnight(day: date) -> int:
+        begin = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo("Europe/London"))
+        return int(begin.timestamp()) // 1_800
+
+    def of_week(monday: date) -> date:
+        week = (number(monday) + 3) // 7
+        digest = drawn(b"w", week // 7)
+        pieces = [(digest[4 * weekday : 4 * weekday + 4], weekday) for weekday in range(7)]
+        return monday + timedelta(days=sorted(pieces)[week % 7][1])
+
+    days = []
+    for year in range(2015, 2031):
+        first, after = date.fromisocalendar(year, 1, 1), date.fromisocalendar(year + 1, 1, 1)
+        weeks = (after - first).days // 7
+        weekly = [of_week(first + timedelta(days=7 * week)) for week in range(weeks)]
+        if said["text"] == "weekly":
+            days += weekly
+            continue
+        taken: list[int] = []
+        for turn in range(int(said["text"].split(":")[1])):
+            parts = next(size for size in (1, 2, 4, 8, 16, 32, 64) if size > turn)
+            used = [weekly[at].weekday() for at in taken]
+            taken.append(min(
+                (used.count(weekly[at].weekday()), drawn(b"y", number(weekly[at])), at)
+                for at in range(weeks)
+                if all(at * parts // weeks != other * parts // weeks for other in taken)
+            )[2])  # fmt: skip
+        days += [weekly[at] for at in sorted(taken)]
+    whole = [
+        day for day in days
+        if said["from"] <= midnight(day) and midnight(day + timedelta(days=1)) <= said["to"]
+    ]  # fmt: skip
+    return struct.pack(f">{len(whole)}I", *map(number, whole))
+
+
 SECOND: dict[str, Callable[[Said], bytes]] = {
     name.removeprefix("second_"): made
     for name, made in list(globals().items())
@@ -450,6 +496,11 @@ class Ours:
         file = ProofFile(said["index"], hashes, said["note"].encode(), said["leaf"])
         assert ProofFile.decode(file.encode()) == file
         return file.encode()
+
+    def sample(self, said: Said) -> bytes:
+        window = Window(said["from"], said["to"])
+        days = Sample.parse(said["text"]).days(said["subject"], window)
+        return b"".join(day_of(day).to_bytes(4, "big") for day in days)
 
     def submission(self, said: Said) -> bytes:
         hashes = [bytes.fromhex(each) for each in said["hashes"]]
