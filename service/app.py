@@ -146,6 +146,8 @@ def create_app(
         "/v1/exports/{export}/manifest": (exports.export_manifest, openapi_exports.MANIFEST),
         "/v1/exports/{export}/parts/{part}": (exports.export_part, openapi_exports.PART),
         "/v1/response-times": (promised.response_times, openapi_times.CATALOGUES),
+        "/v1/response-times/estimate": (promised.response_time_estimate, openapi_times.ESTIMATE),
+        "/v1/response-times/report": (promised.response_time_report, openapi_times.REPORT),
         "/v1/log/entries": (log.entries, openapi_log.ENTRIES),
     }
     for path, (handler, said) in looks.items():

@@ -137,6 +137,10 @@ class Client:
         """Return a page of the log's entries, as JSON. Raises as `reads` does; for auditors."""
         return self._ask("GET", "/v1/log/entries", params=asked)
 
+    def response_times(self, which: str = "", asked: Mapping[str, Any] | None = None) -> Told:
+        """Return what is promised, or its ``/estimate`` or ``/report``. Raises as `reads` does."""
+        return self._ask("GET", f"/v1/response-times{which}", params=asked)
+
     def file(self, path: str) -> bytes:
         """Return a file of the log, such as a bundle of entries. Raises as `reads` does."""
         return self._ask("GET", path, accept="*/*").body

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from service import audit_commands, export_commands, log_commands
+from service import audit_commands, export_commands, log_commands, target_commands
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -54,6 +54,7 @@ def register(app: typer.Typer) -> None:
     export_commands.register(app)
     log_commands.register()
     audit_commands.register()
+    target_commands.register()
 
 
 def serve(

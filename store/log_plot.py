@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from store.errors import InputError
+from store.drawing import CALM, ODD, WARM, empty, sheet
 from store.reads import LONDON
 
 if TYPE_CHECKING:
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from store.log_analysis import Analysis
 
-SUFFIXES: Final = (".png", ".svg")
 _SHOWN: Final = 8  # parties by name; the others are one
 _FEWEST: Final = 8.0  # days that an axis of time shows at least
 _LONGEST: Final = 28  # characters of a name
-_ANSWERED, _REFUSED, _ODD = "#33658a", "#e07a5f", "#c1121f"
-_INK: Final = "#333333"
+_ANSWERED, _REFUSED, _ODD = CALM, WARM, ODD
 
 
 def draw(found: Analysis, names: Mapping[str, str], file: Path) -> None:
@@ -33,33 +31,13 @@ def draw(found: Analysis, names: Mapping[str, str], file: Path) -> None:
     Raises:
         InputError: It is neither .png nor .svg, or cannot be written.
     """
-    if file.suffix not in SUFFIXES:
-        raise InputError("a plot is a .png or an .svg file", code="bad_format")
-    from matplotlib import rc_context  # noqa: PLC0415 - 0.4 s, for who asks for a picture
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    style: Any = {
-        "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
-        "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.edgecolor": "#999999",
-        "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
-        "svg.hashsalt": "meterkeep", "svg.fonttype": "none",
-    }  # fmt: skip
-    with rc_context(style):
-        figure = Figure(figsize=(12, 8), dpi=120, layout="constrained")
-        FigureCanvasAgg(figure)
-        (days, busiest), (hours, peaks) = figure.subplots(2, 2)
+    with sheet(file, _title(found), 2, 2, (12, 8)) as (days, busiest, hours, peaks):
         shown = [row["party"] for row in found.busiest[:_SHOWN]]
         labels = {party: _label(names.get(party, party)) for party in shown}
         _days(days, found)
         _busiest(busiest, found, labels)
         _hours(hours, found, labels)
         _peaks(peaks, found, labels)
-        figure.suptitle(_title(found), fontsize=12, fontweight="bold", x=0.01, ha="left")
-        try:
-            figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
-        except OSError:
-            raise InputError("the plot cannot be written there", code="unwritable") from None
 
 
 def _title(found: Analysis) -> str:
@@ -83,10 +61,7 @@ def _label(name: str) -> str:
 
 def _nothing(axes: Axes, rows: Sequence[Any]) -> bool:
     if not rows:
-        axes.text(0.5, 0.5, "nothing in this time", ha="center", va="center", color="#777777",
-                  transform=axes.transAxes)  # fmt: skip
-        axes.set_xticks([])
-        axes.set_yticks([])
+        empty(axes)
     return not rows
 
 

@@ -33,7 +33,9 @@ from store.errors import StoreError
 from store.policy import Policy, parse, read
 from store.rules import Asked
 
-_BOOKS = ("state", "consent", "registration add", "tenancy", "party", "supply", "erase", "log")
+_BOOKS = (
+    "state", "consent", "registration add", "tenancy", "party", "supply", "erase", "log", "targets",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ _LONGEST: Final = 31 * 86_400  # seconds that any target may name
 _MOST: Final = 1 << 40  # half-hours, blocks
 _WORDS: Final = 200  # characters
 _RETRIES: Final = 16
+_YEARS: Final = range(2000, 2100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ def _catalogue(said: Mapping[str, Any]) -> TargetCatalogue:
     _only(said, "name", "title", "standing", "values", "srv", may=("from",))
     proposed, start = _STANDING[said["standing"]], said.get("from")
     _hold(start is None or (isinstance(start, date) and not isinstance(start, datetime)))
+    _hold(start is None or start.year in _YEARS)
     values = tuple(_whole(one, _LONGEST) for one in said["values"])
     targets = {srv: _target(one) for srv, one in said["srv"].items()}
     stated = {seconds for one in targets.values() for seconds in (one.smets1, one.smets2)}

@@ -10,9 +10,10 @@ What a variant is to this store is told beside its target:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Final
 
+from store.errors import InputError
 from store.reads import LONDON
 
 if TYPE_CHECKING:
@@ -20,15 +21,23 @@ if TYPE_CHECKING:
     from store.response_rules import ResponseRules, Target, TargetCatalogue
 
 
+FORMULA: Final = "counted, not failed, and within the target / all counted"
+
+
 def day_of(now: float) -> date:
     """Return the day in London at ``now``, seconds since 1970: catalogues count by days there."""
     return datetime.fromtimestamp(now, LONDON).date()
 
 
+def stamp(hour: int) -> str:
+    """Return when an hour since 1970 begins, as RFC 3339 tells it."""
+    return datetime.fromtimestamp(hour * 3_600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def told(rules: ResponseRules, policy: Policy, day: date) -> dict[str, Any]:
     """Return every catalogue and which of them counts on ``day``, ready for JSON."""
     counts = rules.in_force(day)
-    model, measure = rules.meter, rules.measure
+    model = rules.meter
     return {
         "day": day.isoformat(),
         "in_force": None if counts is None else counts.name,
@@ -42,13 +51,17 @@ def told(rules: ResponseRules, policy: Policy, day: date) -> dict[str, Any]:
             "quick_seconds": model.quick_seconds,
             "holds": dict(model.holds),
         },
-        "measure": {
-            "name": measure.name,
-            "counted": sorted(measure.counted),
-            "formula": "answered within the target / all counted",
-            "time": "from the first byte asked to the last byte handed to the server",
-            "looked_back_days": measure.looked_back,
-        },
+        "measure": measure(rules) | {"looked_back_days": rules.measure.looked_back},
+    }
+
+
+def measure(rules: ResponseRules) -> dict[str, Any]:
+    """Return how a report counts, in words."""
+    return {
+        "name": rules.measure.name,
+        "counted": sorted(rules.measure.counted),
+        "formula": FORMULA,
+        "time": "from the first byte asked to the last byte handed to the server",
     }
 
 
@@ -65,6 +78,17 @@ def kind(srv: str, policy: Policy) -> str:
     if srv in policy.commands:
         return "command"
     return "read" if policy.registers.get(srv) else "not_held"
+
+
+def kept(policy: Policy, srv: str) -> None:
+    """Return where requests of ``srv`` are answered here.
+
+    Raises:
+        InputError: Unknown (``unknown_srv``), a command to a meter (``not_a_data_srv``), or of data
+            that is not kept (``srv_not_held``).
+    """
+    if not policy.registers_of(srv):
+        raise InputError("this store does not keep what the SRV reads", code="srv_not_held")
 
 
 def _catalogue(

@@ -82,7 +82,7 @@ class Timekeeping:
     def __init__(self, database: Database, clock: Clock, policy: Policy, measure: Measure) -> None:
         self.tally, self.book = Tally(policy), TimingBook(database)
         self._clock, self._kept = clock, measure.kept * _DAY
-        self._next = clock.monotonic() + EVERY
+        self._next, self._cleared = clock.monotonic() + EVERY, 0
 
     def keep(self) -> None:
         """Add what was counted, where it is time to.
@@ -98,14 +98,20 @@ class Timekeeping:
     def add(self) -> None:
         """Add what was counted; an hour that is past its time goes. Raises as `keep` does."""
         hour = int(self._clock.now() // HOUR)
+        # Those of the last seconds of an hour may stand with the next.
         while taken := self.tally.take():
             try:
                 self.book.add(hour, taken)
             except BaseException:
                 self.tally.give_back(taken)
                 raise
+        if hour != self._cleared:
+            self._clear(hour - self._kept)
+            self._cleared = hour
+
+    def _clear(self, before: int) -> None:
         for _ in range(_FORGOTTEN):
-            if not self.book.forget(hour - self._kept):
+            if not self.book.forget(before):
                 break
 
     def close(self) -> None:

@@ -7,18 +7,21 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from joserfc.jwk import OKPKey
 from sqlalchemy import select
 
 from service import app
 from service.app import timekeeping
 from service.door import Door
 from service.telemetry import ASKED, Telemetry
+from service.times import FRESH
 from store import policy, tables
 from store.errors import CatalogueError
 from store.reads import Mpxn
 from store.timekeeping import Tally
+from store.timing_book import TimingBook
 from store.timings import Kind, Spread
-from tests.service.conftest import HOME, Caller, World
+from tests.service.conftest import HOME, Caller, Party, World
 
 Calling = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
 WHERE = "/v1/response-times"
@@ -137,3 +140,154 @@ def test_what_is_kept_of_requests_names_no_party_and_no_meter_point(
     assert words <= {"4.8.1", "consent", "", "answered", "refused"}
     assert all(isinstance(row[name], int | float) for row in rows
                for name in row if name not in {"srv", "role", "outcome"})  # fmt: skip
+
+
+# ---- how long this request would take --------------------------------------------------------
+
+WINDOW = {"from": "2025-02-01T00:00:00Z", "to": "2025-02-02T00:00:00Z"}
+
+
+async def ask(caller: Caller, which: str, who: str, **query: str) -> Any:
+    headers = await caller.headers(who)
+    return await caller.http.get(f"{WHERE}/{which}", params=query, headers=headers)
+
+
+def keep(world: World, number: int = 100, seconds: float = 0.002) -> None:
+    """Let the book hold answers of the world's hour."""
+    made = timekeeping(world.store)
+    for _ in range(number):
+        made.tally.count("4.8.1", "OU", 48, "answered", seconds)
+    made.close()
+
+
+def test_anybody_who_is_known_hears_how_long_a_request_would_take(
+    calling: Calling, world: World
+) -> None:
+    keep(world)
+
+    async def body(caller: Caller) -> None:
+        for who in ("reader", "stranger"):
+            answer = await ask(caller, "estimate", who, srv="4.8.1", **WINDOW)
+            assert answer.status_code == 200, answer.text
+            told = answer.json()
+            assert told["half_hours"] == 48
+            assert told["target"]["smets2"] == 5_600
+            assert told["store"]["p99"] == 0.002
+            assert told["meter"]["at_most"] == 30
+            assert "meterkeep-log-entry" not in answer.headers
+
+    calling(body)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"srv": "6.14.1"}, "not_a_data_srv"),
+        ({"srv": "6.14.2"}, "not_a_data_srv"),
+        ({"srv": "7.9"}, "not_a_data_srv"),
+        ({"srv": "4.10"}, "srv_not_held"),
+        ({"srv": "4.99"}, "unknown_srv"),
+        ({"srv": "<4.8.1>"}, "bad_srv"),
+        ({"role": "OU"}, "unknown_parameter"),
+        ({"to": "2025-02-01T00:00:00Z"}, "empty_window"),
+        ({"to": "2045-02-01T00:00:00Z"}, "window_too_long"),
+        ({"from": "2025-02-01"}, "bad_time"),
+        ({"from": ""}, "missing_parameter"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused_and_a_command_is_no_read(
+    calling: Calling, query: dict[str, str], code: str
+) -> None:
+    async def body(caller: Caller) -> None:
+        answer = await ask(caller, "estimate", "reader", **{"srv": "4.8.1", **WINDOW, **query})
+        assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+    calling(body)
+
+
+def test_what_was_measured_is_not_looked_up_for_each_question(
+    calling: Calling, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    read = TimingBook.read
+    monkeypatch.setattr(
+        TimingBook, "read", lambda book, *hours: (looked.append(1), read(book, *hours))[1]
+    )
+
+    async def body(caller: Caller) -> None:
+        for _ in range(5):
+            assert (await ask(caller, "estimate", "reader", srv="4.8.1", **WINDOW)).is_success
+        assert len(looked) == 1
+        world.clock.at += FRESH
+        assert (await ask(caller, "estimate", "reader", srv="4.8.1", **WINDOW)).is_success
+        assert len(looked) == 2
+
+    calling(body)
+
+
+# ---- the report ------------------------------------------------------------------------------
+
+TIME = {"from": "2025-06-01T00:00:00Z", "to": "2025-07-01T00:00:00Z"}  # the clock stands within
+
+
+@pytest.fixture
+def auditor(world: World) -> str:
+    key = OKPKey.generate_key("Ed25519")
+    jwk = {**key.as_dict(private=False), "kid": key.thumbprint()}
+    world.parties["auditor"] = Party(world.store.facts.add_party("auditor", ["auditor"], jwk), key)
+    return "auditor"
+
+
+def test_an_auditor_sees_how_requests_stood_against_their_targets(
+    calling: Calling, world: World, auditor: str
+) -> None:
+    keep(world)
+
+    async def body(caller: Caller) -> None:
+        answer = await ask(caller, "report", auditor, **TIME)
+        assert answer.status_code == 200, answer.text
+        [part] = answer.json()["parts"]
+        assert part["rows"][0]["answered"] == 100
+        assert part["rows"][0]["within"] == {"own": [1, 1], "smets1": [1, 1], "smets2": [1, 1]}
+        assert answer.json()["measure"]["formula"]
+        for party in world.parties.values():
+            assert party.code not in answer.text
+
+    calling(body)
+
+
+def test_nobody_else_does_and_the_attempt_is_in_the_log(calling: Calling, world: World) -> None:
+    async def body(caller: Caller) -> None:
+        for who in ("reader", "supplier"):
+            answer = await ask(caller, "report", who, **TIME)
+            assert (answer.status_code, answer.json()["code"]) == (403, "role_not_permitted")
+            entry = bytes.fromhex(answer.headers["meterkeep-log-entry"])
+            leaves = tables.leaves.c
+            with world.store.database.read() as connection:
+                leaf = connection.execute(select(leaves.leaf).where(leaves.entry == entry)).scalar()
+            assert b'"action":"targets report"' in leaf
+            assert b'"kind":"denied"' in leaf
+
+    calling(body)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"from": "2025-06-01T00:30:00Z"}, "bad_time"),
+        ({"to": "2025-06-01T00:00:00Z"}, "empty_window"),
+        ({"to": "2095-06-01T00:00:00Z"}, "window_too_long"),
+        ({"to": ""}, "bad_time"),
+        ({"party": "x"}, "unknown_parameter"),
+    ],
+)
+def test_a_report_of_no_time_is_refused(
+    calling: Calling, auditor: str, query: dict[str, str], code: str
+) -> None:
+    async def body(caller: Caller) -> None:
+        answer = await ask(caller, "report", auditor, **{**TIME, **query})
+        assert (answer.status_code, answer.json()["code"]) == (422, code)
+        bare = await caller.http.get(f"{WHERE}/report", headers=await caller.headers(auditor))
+        assert (bare.status_code, bare.json()["code"]) == (422, "missing_parameter")
+
+    calling(body)
