@@ -24,6 +24,7 @@ RULES = response_rules.load()
 TEXT = policy.read()[FILE]
 SEC, PROPOSED = RULES.catalogues
 DAY = date(2026, 11, 26)
+DAYS = st.dates(date(2000, 1, 1), date(2099, 12, 31))
 
 
 def test_what_the_proposal_asks_is_kept_to_the_second() -> None:
@@ -66,7 +67,7 @@ def test_where_no_catalogue_counts_yet_nothing_is_held_to_any() -> None:
     assert targets.of(late.in_force(DAY), "4.8.1") is None
 
 
-@given(st.lists(st.dates(), min_size=1, max_size=5, unique=True), st.dates())
+@given(st.lists(DAYS, min_size=1, max_size=5, unique=True), st.dates())
 def test_on_every_day_the_newest_catalogue_that_has_begun_counts(
     begun: list[date], day: date
 ) -> None:
@@ -103,6 +104,9 @@ WRONGS: list[tuple[str, Callable[[str], str]]] = [
     ("another standing", lambda t: t.replace('"proposed"', '"wished"')),
     ("a time for a day", lambda t: t.replace(
         '"proposed"', '"proposed"\nfrom = 2027-01-01T00:00:00Z'
+    )),
+    ("a day of another century", lambda t: t.replace(
+        '"proposed"', '"in_force"\nfrom = 1970-01-01'
     )),
     ("two that count on one day", lambda t: t.replace('"proposed"', '"in_force"')),
     ("one name twice", lambda t: t.replace('"secmp0053"', '"sec-appendix-e-10"')),
