@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
     export_commands.register(app)
     log_commands.register()
     audit_commands.register()
-    target_commands.register()
+    target_commands.register(app)
 
 
 def serve(

@@ -21,7 +21,6 @@ from store import (
     life_commands,
     listing_commands,
     policy_commands,
-    target_commands,
 )
 from store.asked import meter_points, say
 from store.errors import StoreError
@@ -53,7 +52,6 @@ def register(app: typer.Typer) -> None:
     listing_commands.register()
     fact_commands.register(app)
     policy_commands.register(app)
-    target_commands.register(app)
 
 
 def init(as_json: AsJson = False) -> None:

@@ -22,6 +22,7 @@ from service import commands, server
 from store.errors import InputError, MeterkeepError, NotInitialisedError, RefusedError, StoreError
 from store.initialising import initialise
 from store.settings import Settings
+from store.timing_book import TimingBook
 from store.wiring import open_store
 from tests.served import ROOT, filled, port_of_ours, serving
 
@@ -97,6 +98,13 @@ def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     assert error.code == "consent_missing"
     result, error = run("decide", "1800021679848", *WINDOW, "--client", client)
     assert isinstance(error, RefusedError)
+    result, error = run("targets", "list", "--client", client)
+    assert "sec-appendix-e-10: in force" in result.stdout
+    result, error = run("targets", "estimate", *WINDOW, "--client", client, "--json")
+    assert json.loads(result.stdout)["half_hours"] == 142
+    report = ["--from", "2025-03-29", "--to", "2025-04-01", "--client", client]
+    result, error = run("targets", "report", *report)
+    assert isinstance(error, RefusedError)
     running.process.send_signal(signal.SIGTERM)
     _, stderr = running.process.communicate(timeout=20)
     assert running.process.returncode == 0, stderr
@@ -105,6 +113,12 @@ def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     _, error = run("read", HOME, *WINDOW, "--client", client)
     assert error is not None
     assert error.code == "no_service"
+    # What it counted is kept, though it ended: three answers of one size, a refusal.
+    with open_store(Settings.from_environment(), needs_kek=False) as store:
+        found = TimingBook(store.database).read(0, 1 << 30)
+    assert [(kind.role, kind.outcome, one.number) for kind, one in found.items()] == [
+        ("", "refused", 1), ("consent", "answered", 3),
+    ]  # fmt: skip
 
 
 def test_more_workers_ask_for_postgresql(tmp_path: Path) -> None:
