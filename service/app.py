@@ -27,6 +27,7 @@ from service import (
     telemetry,
 )
 from service.arriving import Arriving
+from service.changing import Changing
 from service.consents import Consents
 from service.desk import Desk, NotedRefusalError
 from service.door import Door
@@ -130,6 +131,12 @@ def create_app(
     # The address asked most stands first: routes are tried in order, this one by a short way.
     add("GET", _READS, reads.reads, openapi.READS | locked)
     add("GET", "/v1/meter-points/{meter_point}/coverage", reads.coverage, openapi.COVERAGE | locked)
+    add(
+        "GET",
+        "/v1/meter-points/{meter_point}/changes",
+        Changing(*rooms).changes,
+        openapi.CHANGES | locked,
+    )
     add("POST", "/v1/meter-points/lookup", reads.lookup, openapi.LOOKUP | locked)
     add("POST", "/v1/decisions", reads.decisions, openapi.DECISIONS | locked)
     add("POST", "/v1/consents", consents.request_consent, openapi_consents.REQUEST | locked)

@@ -133,6 +133,11 @@ class Client:
         path = f"/v1/meter-points/{self.lookup(mpxn)}/coverage"
         return self._ask("GET", path, params=question)
 
+    def changes(self, mpxn: Mpxn, question: Mapping[str, Any]) -> Told:
+        """Return what reads otherwise than as of ``since``. Raises as `reads` does."""
+        path = f"/v1/meter-points/{self.lookup(mpxn)}/changes"
+        return self._ask("GET", path, params=question)
+
     def entries(self, asked: Mapping[str, Any]) -> Told:
         """Return a page of the log's entries, as JSON. Raises as `reads` does; for auditors."""
         return self._ask("GET", "/v1/log/entries", params=asked)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from service import audit_commands, export_commands, log_commands, target_commands
+from service import audit_commands, change_commands, export_commands, log_commands, target_commands
 from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
@@ -50,6 +50,7 @@ def register(app: typer.Typer) -> None:
     """Add this room's sub-commands to ``app``."""
     for command in (serve, read, decide):
         app.command()(command)
+    change_commands.register(app)
     app.add_typer(party_app, name="party")
     export_commands.register(app)
     log_commands.register()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def watched(log: Log, answer: Answer, action: str) -> Iterator[None]:
+def watched(log: Log, answer: Answer[Any], action: str) -> Iterator[None]:
     """Note that ``answer`` was aborted where anything fails within."""
     try:
         yield
@@ -43,7 +43,7 @@ class Leaving(Response):
     def __init__(
         self,
         log: Log,
-        answer: Answer,
+        answer: Answer[Any],
         action: str,
         half_hours: int,
         body: bytes,

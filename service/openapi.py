@@ -107,6 +107,23 @@ _COVERAGE_EXAMPLE = {
         {k: v for k, v in _SERIES_EXAMPLE["series"][0].items() if k not in {"values", "interval"}}  # type: ignore[index]
     ],
 }
+_CHANGES_EXAMPLE = {
+    "meter_point": "mp_wJ3vL9",
+    "srv": "4.8.1",
+    "commit": 17,
+    "withheld": [],
+    "since": 12,
+    "series": [
+        {
+            "register": "active_import",
+            "unit": "Wh",
+            "from": "2025-03-01T00:00:00Z",
+            "to": "2025-03-08T00:00:00Z",
+            "interval": "PT30M",
+            "changed": [["2025-03-01T00:30:00Z", "2025-03-01T02:00:00Z"]],
+        }
+    ],
+}
 _CSV_EXAMPLE = (
     "register,from,to,value,unit,quality\r\n"
     "active_import,2025-03-01T00:30:00Z,2025-03-01T01:00:00Z,95,Wh,measured\r\n"
@@ -222,6 +239,29 @@ COVERAGE: Final[Document] = {
     "responses": _answer("What there is", coverage=_COVERAGE_EXAMPLE)
     | problems(401, 403, 404, 410, 422, 500, 503),
 }
+CHANGES: Final[Document] = {
+    "parameters": [
+        _METER_POINT,
+        _parameter(
+            "since",
+            "The commit that your copy is of: its `Meterkeep-Commit`",
+            required=True,
+            schema={"type": "integer", "minimum": 0},
+            example=12,
+        ),
+        _parameter("srv", "Service Request Variant", schema={"type": "string", "default": "4.8.1"}),
+        _parameter(
+            "from",
+            "First half-hour. Without `from` and `to`: the ten years that end with this month, and "
+            "of them what may be read",
+            example="2025-03-01T00:00:00Z",
+        ),
+        _parameter("to", "End, not included", example="2025-03-02T00:00:00Z"),
+        _REGISTER, _GRANULARITY, _TZ, _ROLE, _PARTIAL,
+    ],
+    "responses": _answer("Windows that may read otherwise", changes=_CHANGES_EXAMPLE)
+    | problems(401, 403, 404, 410, 422, 500, 503),
+}  # fmt: skip
 DECISIONS: Final[Document] = {
     **body(
         {"required": ["meter_point", "srv", "from", "to"]},

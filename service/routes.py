@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from store.grants import Grant
     from store.grounds import Party
     from store.parts import Store
+    from store.reads import Series
     from store.readstore import Answer
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -125,7 +126,7 @@ class Reads:
         entry = await self._desk.note_allowed(grant, principal)
         return _answer(decisions.allowed(grant), self._desk.noted(entry))
 
-    def _headers(self, answer: Answer, grant: Grant) -> dict[str, str]:
+    def _headers(self, answer: Answer[Series], grant: Grant) -> dict[str, str]:
         headers = {
             "cache-control": "no-store",
             "meterkeep-commit": str(answer.commit),
@@ -159,7 +160,7 @@ def _parsed(query: bytes, known: tuple[str, ...]) -> Asked:
     return parse(words_in_query(query), known)
 
 
-def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer) -> Reply:
+def _reply(handle: str, asked: Asked, grant: Grant, answer: Answer[Series]) -> Reply:
     series = tuple(cut(told(answer.series, asked.registers), allowed_windows(grant)))
     return Reply(
         handle, asked.srv, answer.commit, series, grant.withheld, asked.calendar, asked.sample

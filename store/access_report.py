@@ -20,6 +20,7 @@ Entry = Mapping[str, Any]
 _DID: Final = {
     "read": "read values of the meter",
     "coverage": "asked which half-hours there are, without any value",
+    "changes": "asked which half-hours read otherwise than before, without any value",
     "decide": "asked whether it might read, and read nothing",
     "export": "had values of the meter put into a file, with those of others",
     "log search": "looked up in this log who had read",

@@ -30,7 +30,7 @@ _ACCESSES: Final = """
            make_timestamptz(e.ms * 1000) AT TIME ZONE 'Europe/London' AS london
     FROM entries e LEFT JOIN outcomes o ON o.follows = e.entry
     WHERE e.party <> '' AND (e.action = 'export' OR (e.kind IN ('intent', 'denied')
-          AND split_part(e.action, ' ', 1) IN ('read', 'coverage', 'decide')))"""
+          AND split_part(e.action, ' ', 1) IN ('read', 'coverage', 'changes', 'decide')))"""
 
 # What is usual is the median of the busiest hours of the party's other days: a first day has none.
 _JUDGED: Final = """

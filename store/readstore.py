@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 
 from store import envelope, lake, outcomes
 from store.bucket_keys import ColdKeyError
 from store.catalogue import Catalogue
+from store.changes import Changed, changed
 from store.errors import ErasedError, InputError, ObjectError, TamperedError
 from store.log import Entry, EntryId, Kind, Log
 from store.overlay import Canvas, Moment
@@ -39,22 +40,23 @@ if TYPE_CHECKING:
     from store.tenancies import Tenancies
 
 Also = Callable[["Session"], bool]
+Told = TypeVar("Told", Series, Changed)
 _LENGTH: Final = attrgetter("length")
 _NOBODY: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a Grant opened.
+class Answer(Generic[Told]):
+    """What a Grant opened, or told without opening.
 
     Attributes:
         series: One for each register of the Grant, over its whole window; what was withheld or
-            never arrived is missing.
+            never arrived is missing, or did not change.
         commit: The newest commit it rests on: ask again ``as_of`` it and get the same.
         entry: Id of its log entry.
     """
 
-    series: tuple[Series, ...]
+    series: tuple[Told, ...]
     commit: int
     entry: EntryId
     grant: Grant = field(repr=False)
@@ -62,22 +64,33 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is looked up: with the keys of ``spans`` where ``mpxn`` is given, without else."""
+    """What is looked up: with the keys of ``spans`` where ``mpxn`` is given, without else.
+
+    Attributes:
+        since: The commit that it is compared with; None where with nothing.
+    """
 
     spans: Mapping[bytes, Sequence[Window]]
     registers: Sequence[Register]
     as_of: int | float | None
     mpxn: Mpxn | None
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """All that one snapshot says about a Grant: one run per file, however many parts need it."""
+    """All that one snapshot says about a Grant: one run per file, however many parts need it.
+
+    Attributes:
+        reverted: Which commits do not count as of ``commit``.
+        then: The same as of the commit that it is compared with.
+    """
 
     commit: int
     reverted: frozenset[int]
     runs: Sequence[tuple[bytes, FoundRuns]]
     deks: Mapping[bytes, Mapping[int, Dek]]
+    then: frozenset[int] = frozenset()
 
     @property
     def ranges(self) -> list[Range]:
@@ -113,7 +126,7 @@ class ReadStore:
 
     async def read(
         self, grant: Grant, also: Also | None = None, acted: Mapping[str, str] = _NOBODY
-    ) -> Answer:
+    ) -> Answer[Series]:
         """Return the reads of ``grant``; its leaf is durable before anything is returned or raised.
 
         Args:
@@ -128,13 +141,32 @@ class ReadStore:
             TamperedError: A row, run or key is not what was committed: no answer, an alarm.
             ObjectError: A live file is missing or shorter than it was.
         """
-        return await self._answer(_intent(grant, "read", acted), grant, also, sealed=True)
+        asked = _Asked(_spans(grant), grant.registers, grant.as_of, grant.mpxn)
+        return await self._answer(_intent(grant, "read", acted), grant, also, asked, self._series)
 
     async def coverage(
         self, grant: Grant, also: Also | None = None, acted: Mapping[str, str] = _NOBODY
-    ) -> Answer:
+    ) -> Answer[Series]:
         """Return which half-hours there are, from the states alone; every energy is MISSING."""
-        return await self._answer(_intent(grant, "coverage", acted), grant, also, sealed=False)
+        asked = _Asked(_spans(grant), grant.registers, grant.as_of, None)
+        intent = _intent(grant, "coverage", acted)
+        return await self._answer(intent, grant, also, asked, self._series)
+
+    async def changes(
+        self,
+        grant: Grant,
+        since: int,
+        also: Also | None = None,
+        acted: Mapping[str, str] = _NOBODY,
+    ) -> Answer[Changed]:
+        """Return which half-hours read otherwise than as of commit ``since``; see `changes`.
+
+        Raises:
+            InputError: There is no such commit yet (``unknown_commit``); else as `read` does.
+        """
+        asked = _Asked(_spans(grant), grant.registers, grant.as_of, None, since)
+        intent = _intent(grant, "changes", acted, since=since)
+        return await self._answer(intent, grant, also, asked, self._changed)
 
     def unsafe_read(
         self, subject: bytes, mpxn: Mpxn, registers: Sequence[Register], window: Window
@@ -150,10 +182,13 @@ class ReadStore:
         return self._lay([(subject, window)], registers, window, plan, body, moment, sealed=True)
 
     async def _answer(
-        self, intent: Entry, grant: Grant, also: Also | None, *, sealed: bool
-    ) -> Answer:
-        mpxn = grant.mpxn if sealed else None
-        asked = _Asked(_spans(grant), grant.registers, grant.as_of, mpxn)
+        self,
+        intent: Entry,
+        grant: Grant,
+        also: Also | None,
+        asked: _Asked,
+        lay: Callable[[Grant, _Asked, _Plan, bytes, Moment], tuple[Told, ...]],
+    ) -> Answer[Told]:
         seen: list[_Plan] = []
 
         def look(connection: Session) -> None:
@@ -164,7 +199,8 @@ class ReadStore:
         try:
             try:
                 plan = seen[0] if seen else await self._planned(asked)
-                series, commit = await self._found(grant, plan, asked, sealed=sealed)
+                plan, body, moment = await self._found(plan, asked)
+                series = lay(grant, asked, plan, body, moment)
             finally:
                 # Whatever came of it, nobody hears of it before the log has it.
                 entry = await leaf.durable()
@@ -173,12 +209,10 @@ class ReadStore:
                 fate = (grant, intent.action, leaf.identity, outcomes.why(error))
                 self._log.later(partial(outcomes.aborted, *fate))
             raise
-        return Answer(series, commit, entry, grant)
+        return Answer(series, plan.commit, entry, grant)
 
-    async def _found(
-        self, grant: Grant, plan: _Plan, asked: _Asked, *, sealed: bool
-    ) -> tuple[tuple[Series, ...], int]:
-        """Return what is kept of what was granted, and the commit that it rests on."""
+    async def _found(self, plan: _Plan, asked: _Asked) -> tuple[_Plan, bytes, Moment]:
+        """Return the rows of what was granted, checked, of which plan, and which of them count."""
         try:
             fetched = await self._objects.get_ranges_async(plan.ranges)
         except ObjectError:
@@ -190,12 +224,7 @@ class ReadStore:
         commits = self._catalogue.known(batches)
         if commits is None:
             commits = await self._database.aside(self._catalogue.commits_of, batches)
-        moment = Moment(plan.commit, plan.reverted, commits)
-        parts = [(part.subject, part.window) for part in grant.parts if part.subject]
-        series = self._lay(
-            parts, grant.registers, grant.window, plan, body, moment, grant.sampled, sealed=sealed
-        )
-        return series, plan.commit
+        return plan, body, Moment(plan.commit, plan.reverted, commits)
 
     async def _planned(self, asked: _Asked) -> _Plan:
         """Look up without holding the event loop: neither for SQL, nor for the KEK."""
@@ -212,6 +241,8 @@ class ReadStore:
     def _resolved(self, connection: Session, asked: _Asked, *, ask: bool = True) -> _Plan:
         """Return what the connection's one moment says; a cold key is asked for if ``ask``."""
         commit = self._moment(connection, asked.as_of)
+        if asked.since is not None:
+            return self._compared(connection, asked, commit, asked.since)
         deks: dict[bytes, dict[int, Dek]] = {}
         if asked.mpxn is not None:
             deks = self._tenancies.all_deks(connection, list(asked.spans), ask=ask)
@@ -219,12 +250,23 @@ class ReadStore:
                 if subject not in deks:
                     raise ErasedError
                 self._tenancies.proves(connection, subject, deks[subject], asked.mpxn)
-        runs = [
+        runs = self._runs(connection, asked)
+        return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
+
+    def _compared(self, connection: Session, asked: _Asked, commit: int, since: int) -> _Plan:
+        """Return what two commits differ by; of one and the same, no rows are looked for."""
+        if not 0 <= since <= commit:
+            raise InputError("no such commit yet", code="unknown_commit")
+        now, then = (self._catalogue.reverted(connection, one) for one in (commit, since))
+        runs = self._runs(connection, asked) if since < commit else ()
+        return _Plan(commit, now, runs, {}, then)
+
+    def _runs(self, connection: Session, asked: _Asked) -> list[tuple[bytes, FoundRuns]]:
+        return [
             (subject, self._catalogue.runs_of(connection, subject, asked.registers, window))
             for subject, windows in asked.spans.items()
             for window in windows
         ]
-        return _Plan(commit, self._catalogue.reverted(connection, commit), runs, deks)
 
     def _moment(self, connection: Session, as_of: int | float | None) -> int:
         newest = self._catalogue.newest(connection)
@@ -235,6 +277,33 @@ class ReadStore:
         if not 0 <= as_of <= newest:
             raise InputError("no such commit yet", code="unknown_commit")
         return as_of
+
+    def _series(
+        self, grant: Grant, asked: _Asked, plan: _Plan, body: bytes, moment: Moment
+    ) -> tuple[Series, ...]:
+        """Lay what was granted; of a coverage nothing is opened."""
+        parts = [(part.subject, part.window) for part in grant.parts if part.subject]
+        return self._lay(
+            parts, grant.registers, grant.window, plan, body, moment, grant.sampled,
+            sealed=asked.mpxn is not None,
+        )  # fmt: skip
+
+    def _changed(
+        self, grant: Grant, asked: _Asked, plan: _Plan, body: bytes, moment: Moment
+    ) -> tuple[Changed, ...]:
+        """Compare what was granted with what it was, register by register."""
+        then = Moment(asked.since or 0, plan.then, moment.of)
+        held, first = plan.held(body), grant.window.start
+        found = []
+        for register in grant.registers:
+            flags = np.zeros(len(grant.window), np.bool_)
+            for part in grant.parts:
+                boxes = held.get((part.subject, register))
+                if boxes is not None:
+                    at = slice(part.window.start - first, part.window.end - first)
+                    flags[at] = changed(boxes, part.window, then, moment)
+            found.append(Changed(register, grant.window, flags))
+        return tuple(found)
 
     def _lay(
         self,
@@ -300,7 +369,7 @@ def _check(plan: _Plan, body: bytes) -> list[int]:
     return distinct
 
 
-def _intent(grant: Grant, verb: str, acted: Mapping[str, str]) -> Entry:
+def _intent(grant: Grant, verb: str, acted: Mapping[str, str], **more: int) -> Entry:
     detail: dict[str, Any] = {
         "from": moment_of(grant.window.start).isoformat(),
         "to": moment_of(grant.window.end).isoformat(),
@@ -314,6 +383,7 @@ def _intent(grant: Grant, verb: str, acted: Mapping[str, str]) -> Entry:
              "purpose": p.purpose, "subject": p.subject.hex()}
             for p in grant.parts
         ],
+        **more,
         **acted,
     }  # fmt: skip
     if grant.sample is not None:

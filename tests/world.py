@@ -35,6 +35,7 @@ from store.reads import (
     MeterDays,
     Mpxn,
     Register,
+    Series,
     State,
     Window,
     mpan_check_digit,
@@ -166,7 +167,9 @@ class World:
             known = facts.grounds(connection, mpxn, code)
         return decide(question, known, self.store.policy, self.clock.now())
 
-    def answer(self, mpxn: Mpxn, window: Window, name: str = "reader", **asked: Any) -> Answer:
+    def answer(
+        self, mpxn: Mpxn, window: Window, name: str = "reader", **asked: Any
+    ) -> Answer[Series]:
         """Decide and read."""
         return asyncio.run(self.store.reads.read(self.grant(mpxn, window, name, **asked)))
 

@@ -40,7 +40,7 @@ def encode(reply: Reply) -> bytes:
     """Return ``reply`` as one line of JSON."""
     poured: list[_Pieces] = []
     series = [_series(one, reply.calendar, poured) for one in reply.series]
-    frame = _dumps(_opening(reply) | {"series": series})
+    frame = _dumps(opening(reply) | {"series": series})
     # The values are nearly all of it: they are copied once, into their places in the frame.
     told: list[bytes | memoryview] = []
     for before, pieces in zip(frame.split(_HOLE), [*poured, ()], strict=True):
@@ -58,12 +58,13 @@ def encode_coverage(reply: Reply) -> bytes:
         }
         for s in reply.series
     ]
-    return _dumps(_opening(reply) | {"series": series})
+    return _dumps(opening(reply) | {"series": series})
 
 
-def _opening(reply: Reply) -> dict[str, Any]:
+def opening(reply: Reply) -> dict[str, Any]:
+    """Return what an answer of any address begins with."""
     withheld = [
-        _ends(kept.window)
+        ends(kept.window)
         | {"code": kept.code}
         | ({"registers": of} if (of := words_of(kept)) else {})
         for kept in reply.withheld
@@ -94,10 +95,11 @@ def _told(series: Series, gaps: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _heading(series: Series) -> dict[str, Any]:
-    return {"register": series.register.word, "unit": series.register.unit, **_ends(series.window)}
+    return {"register": series.register.word, "unit": series.register.unit, **ends(series.window)}
 
 
-def _ends(window: Window) -> dict[str, Any]:
+def ends(window: Window) -> dict[str, Any]:
+    """Return the two ends of ``window``."""
     begin, end = stamps(np.array([window.start, window.end]))
     return {"from": begin, "to": end}
 

@@ -89,6 +89,16 @@ def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     assert json.loads(result.stdout)["series"][0]["expected"] == [48, 46, 48]
     result, error = run("read", HOME, *WINDOW, "--client", client, "--format", "csv")
     assert len(result.stdout.splitlines()) == 143
+    result, error = run("read", HOME, *WINDOW, "--client", client, "--sample", "weekly", "--json")
+    assert json.loads(result.stdout)["sample"] == "weekly"
+    result, error = run("changes", HOME, "--since", "1", "--client", client)
+    assert result.stdout == "nothing reads otherwise than at commit 1\n"
+    assert "log entry" in result.stderr
+    result, error = run("changes", HOME, "--since", "0", *WINDOW, "--client", client)
+    assert result.stdout == "active_import  2025-03-29T00:00:00Z .. 2025-03-31T23:00:00Z\n"
+    result, error = run("changes", HOME, "--since", "9", "--client", client)
+    assert error is not None
+    assert error.code == "unknown_commit"
     points = running.clients / "points"
     points.write_text(HOME)
     result, error = run("decide", "--mpxn-file", str(points), *WINDOW, "--client", client)
@@ -113,11 +123,11 @@ def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     _, error = run("read", HOME, *WINDOW, "--client", client)
     assert error is not None
     assert error.code == "no_service"
-    # What it counted is kept, though it ended: three answers of one size, a refusal.
+    # What it counted is kept, though it ended: four answers of one size, a refusal.
     with open_store(Settings.from_environment(), needs_kek=False) as store:
         found = TimingBook(store.database).read(0, 1 << 30)
     assert [(kind.role, kind.outcome, one.number) for kind, one in found.items()] == [
-        ("", "refused", 1), ("consent", "answered", 3),
+        ("", "refused", 1), ("consent", "answered", 4),
     ]  # fmt: skip
 
 
