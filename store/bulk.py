@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from store.policy import Policy
 
 _ASKS: Final = 0.0002  # seconds in which a thread sends its question
+KEPT: Final = 60.0  # seconds that a leaf, once read, is taken for what it was: slice after slice
 Pages = Generator[tuple[Page, States], None, None]
 
 
@@ -56,6 +57,7 @@ class Bulk:
 
     def __init__(self, database: Database, marks: Marks, policy: Policy) -> None:
         self._database, self._marks, self._policy = database, marks, policy
+        self._since, self._leaves = 0.0, Leaves()
 
     def decide_all(
         self,
@@ -82,7 +84,8 @@ class Bulk:
             Refused: No role of the party may ask it (``srv_not_permitted_for_role``).
         """
         alike = Alike(question, self._policy, now)
-        return self._pages(question.party.code, alike, tags, None if tags is None else seen)
+        leaves = Leaves() if tags is None else self._kept(now)
+        return self._pages(question.party.code, alike, leaves, tags, None if tags is None else seen)
 
     def unchanged(self, party: str, tags: Iterable[bytes], seen: Sequence[Page]) -> bool:
         """Return whether what was decided of ``tags`` is what would be decided now.
@@ -101,8 +104,19 @@ class Bulk:
             pages = fleet_pages.listed(connection, tags, party)
             return all(now == was for now, was in zip_longest(pages, seen))
 
+    def _kept(self, now: float) -> Leaves:
+        """Return the leaves that were read in this minute: a fleet's slices rest on the same."""
+        if not self._since <= now < self._since + KEPT:
+            self._since, self._leaves = now, Leaves()
+        return self._leaves
+
     def _pages(
-        self, party: str, alike: Alike, tags: Iterable[bytes] | None, seen: list[Page] | None
+        self,
+        party: str,
+        alike: Alike,
+        leaves: Leaves,
+        tags: Iterable[bytes] | None,
+        seen: list[Page] | None,
     ) -> Iterator[list[Decided]]:
         marks = self._marks.maker()
         own = fleet_pages.consented if alike.by_consent else fleet_pages.registered
@@ -112,15 +126,16 @@ class Bulk:
                 if tags is None
                 else fleet_pages.listed(connection, tags, party)
             )
-            pages = _read(connection, found, seen)
+            pages = _read(connection, found, leaves, seen)
             with closing(pages if self._database.is_local else _ahead(pages)) as read:
                 while decided := _next(read, party, alike, marks):
                     yield decided
 
 
-def _read(connection: Connection, found: Iterator[Page], seen: list[Page] | None) -> Pages:
+def _read(
+    connection: Connection, found: Iterator[Page], leaves: Leaves, seen: list[Page] | None
+) -> Pages:
     """Yield the facts of each page, and what its leaves state."""
-    leaves = Leaves()
     for page in found:
         if seen is not None:
             seen.append(page)

@@ -39,15 +39,17 @@ class Leaves:
         Returns:
             What the leaf of each of these entries states, for as long as one likes.
         """
-        new = {*filterfalse(self._marks.__contains__, page.entries())} - {None}
-        if len(self._marks) + len(new) > MOST_LEAVES:
-            self._marks = {}  # who was told of the old ones keeps them
+        marks = self._marks
+        new = {*filterfalse(marks.get, page.entries())} - {None}
+        if len(marks) + len(new) > MOST_LEAVES:
+            marks = self._marks = {}  # who was told of the old ones keeps them
             new = {*page.entries()} - {None}
-        self._marks |= dict.fromkeys(new, b"")
+        read = dict.fromkeys(new, b"")
         for entry, *proof in fleet_pages.proofs(connection, new):
             with suppress(ValueError, TypeError):
-                self._marks[entry] = bytes.fromhex("".join(stated(entry, proof)))
-        return self._marks
+                read[entry] = bytes.fromhex("".join(stated(entry, proof)))
+        marks.update(read)  # in one step: another thread may be reading it
+        return marks
 
 
 def state(states: States, entry: bytes, mark: bytes) -> bool:

@@ -6,10 +6,12 @@ opened by itself, once, and kept as long as the process.
 
 from __future__ import annotations
 
+import gc
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from store import heap
 from store.export_task import Order, Report, work
 from store.merging import Merge, Merged, merge
 from store.parts import Store
@@ -42,5 +44,7 @@ def opened(settings: Settings, *, needs_kek: bool) -> Store:
     key = (settings, needs_kek)
     with _TURN:
         if key not in _OPEN:
+            heap.keep()
             _OPEN[key] = _HELD.enter_context(open_store(settings, needs_kek=needs_kek))
+            gc.freeze()  # what stays is not looked through for garbage, slice by slice
         return _OPEN[key]
