@@ -1,4 +1,4 @@
-"""What an export is compared with: opening alone, what no export leaves out, duckdb's COPY."""
+"""What an export is compared with: decrypting alone, what none leaves out, duckdb's COPY."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import numpy as np
+from sqlalchemy import select
 
 from bench.figures import median
 from bench.world import REGISTERS
-from store import age, block, envelope, parcels
-from store.canvases import Opened
+from store import age, canvases, envelope, parcels, tables
+from store.canvases import Windows
+from store.database import portions
 from store.fleet_keys import FleetKeys
-from store.reads import DAY_SLOTS
-from store.slices import Slices, Snapshot
+from store.grounds import FOREVER
+from store.reads import DAY_SLOTS, Window
+from store.slices import Slices
 from store.wiring import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from store.canvases import Opened
     from store.parts import Store
     from store.settings import Settings
 
@@ -35,16 +39,35 @@ _REGISTER: Final = REGISTERS[0]
 
 
 def decrypting(settings: Settings) -> float:
-    """Return the seconds a half-hour that unwrapping keys and opening boxes alone takes."""
+    """Return the seconds a half-hour until reads at rest lie in memory, and nothing is done then.
+
+    Keys unwrapped and each proven to be its meter point's, rows read and their digests checked,
+    opened, laid over each other: as a worker does it.
+    """
     with open_store(settings) as store:
-        subjects, months = _whose(store)
-        slices, snapshot = _snapshot(store, subjects, months)
+        whose, months = _whose(store), _months(store)
+        taken, half_hours = [], 0
+        for _ in range(3):
+            began = time.process_time()
+            half_hours = sum(len(laid) * DAY_SLOTS for _, laid in _laid(store, whose, months))
+            taken.append(time.process_time() - began)
+        return median(taken) / half_hours
+
+
+def boxes(settings: Settings) -> float:
+    """Return the seconds a half-hour that unwrapping keys and opening boxes in memory takes."""
+    with open_store(settings) as store:
+        subjects, months = sorted(_whose(store)), _months(store)
+        slices = Slices(store.database, store.catalogue, store.objects)
+        snapshot = slices.snapshot(subjects, REGISTERS, months, 1)
         fetched = [slices.rows(snapshot, (_REGISTER, month)) for month in months]
         taken, half_hours = [], 0
         for _ in range(3):
             began = time.process_time()
-            deks = _deks(store, subjects)
-            half_hours = sum(len(_opened(store, subjects, deks, *one)) for one in fetched)
+            with store.database.hot_read() as connection:
+                deks = FleetKeys(store.keys).deks(connection, subjects)
+            opened = (_blocks(store, subjects, deks, rows, who) for rows, who in fetched)
+            half_hours = sum(len(block_) // 2 for month in opened for block_ in month)
             taken.append(time.process_time() - began)
         return median(taken) / half_hours
 
@@ -52,22 +75,18 @@ def decrypting(settings: Settings) -> float:
 def floor(settings: Settings, folder: Path) -> float:
     """Return the seconds a half-hour of what no export of day rows leaves out.
 
-    Keys unwrapped, rows read and their digests checked, opened, written as Parquet, hashed, sealed
-    to the recipient, hashed, synced. Nothing is decided, looked up, overlaid, cut or booked.
+    `decrypting`, and then written as Parquet, hashed, sealed to the recipient, hashed, synced.
+    Nothing is decided, looked up, cut or booked.
     """
     recipient = age.new_identity()[1]
     with open_store(settings) as store:
-        subjects, months = _whose(store)
+        whose, months = _whose(store), _months(store)
         half_hours, began = 0, time.process_time()
-        for at in range(0, len(subjects), SLICE):
-            some = subjects[at : at + SLICE]
-            deks, (slices, snapshot) = _deks(store, some), _snapshot(store, some, months)
-            for month in months:
-                rows, who = slices.rows(snapshot, (_REGISTER, month))
-                if len(rows):
-                    body = _parquet(rows, who, _opened(store, some, deks, rows, who))
-                    _kept(body, age.seal(body, recipient), folder)
-                    half_hours += len(rows) * DAY_SLOTS
+        for names, laid in _laid(store, whose, months):
+            if len(laid):
+                body = parcels.encode(_REGISTER, laid, names, "day", "parquet")
+                _kept(body, age.seal(body, recipient), folder)
+                half_hours += len(laid) * DAY_SLOTS
         return (time.process_time() - began) / half_hours
 
 
@@ -94,30 +113,41 @@ def copied(half_hours: int, folder: Path) -> float:
     return min(taken)
 
 
-def _whose(store: Store) -> tuple[list[bytes], range]:
-    """Return the first subjects of the first file, and the months that there are."""
+def _whose(store: Store) -> dict[bytes, bytes]:
+    """Return the first subjects of the first file, each with the tag of its meter point."""
+    t = tables.tenancies.c
+    with store.database.read() as connection:
+        [first, *_] = store.catalogue.live(connection)
+        index = store.catalogue.index_of(connection, first)
+        mine = sorted(run.subject for run in index)[:MOST]
+        between = t.subject.between(mine[0], mine[-1])
+        found = connection.execute(select(t.subject, t.tag).where(between)).tuples()
+        return {subject: tag for subject, tag in found if subject is not None}
+
+
+def _months(store: Store) -> range:
     with store.database.read() as connection:
         files = list(store.catalogue.live(connection))
-        index = store.catalogue.index_of(connection, files[0])
-    return sorted(run.subject for run in index)[:MOST], range(files[0].month, files[-1].month + 1)
+    return range(files[0].month, files[-1].month + 1)
 
 
-def _snapshot(store: Store, subjects: Sequence[bytes], months: range) -> tuple[Slices, Snapshot]:
+def _laid(
+    store: Store, whose: Mapping[bytes, bytes], months: range
+) -> Iterator[tuple[list[str], Opened]]:
+    """Yield the meter points of a slice and its meter-days, month by month."""
     slices = Slices(store.database, store.catalogue, store.objects)
-    return slices, slices.snapshot(subjects, REGISTERS, months, 1)
-
-
-def _deks(store: Store, subjects: Sequence[bytes]) -> Any:
-    with store.database.hot_read() as connection:
-        return FleetKeys(store.keys).deks(connection, subjects)
-
-
-def _opened(
-    store: Store, subjects: Sequence[bytes], deks: Any, rows: NDArray[Any], who: NDArray[np.intp]
-) -> NDArray[np.uint16]:
-    """Return the half-hours of rows, one after the other."""
-    blocks = b"".join(_blocks(store, subjects, deks, rows, who))
-    return np.frombuffer(blocks, np.uint16)
+    aad = envelope.row_aad(store.identity, _REGISTER, b"")
+    every = Window(0, FOREVER)
+    for some in portions(sorted(whose), SLICE):
+        with store.database.hot_read() as connection:
+            known = FleetKeys(store.keys).proven(connection, {one: whose[one] for one in some})
+        names, deks = zip(*(known[subject] for subject in some), strict=True)
+        windows = Windows({subject: [every] for subject in some})
+        snapshot = slices.snapshot(some, REGISTERS, months, 1)
+        for month in months:
+            rows, who = slices.rows(snapshot, (_REGISTER, month))
+            moment = slices.moment(snapshot, rows)
+            yield [*names], canvases.lay(rows, who, windows, moment, aad, deks)
 
 
 def _blocks(
@@ -129,16 +159,6 @@ def _blocks(
         subject = subjects[who[start]]
         aad = envelope.row_aad(store.identity, _REGISTER, subject)
         yield envelope.unseal(deks[subject][1].key, aad, body[start * size : end * size])
-
-
-def _parquet(rows: NDArray[Any], who: NDArray[np.intp], energy: NDArray[np.uint16]) -> bytes:
-    names = [f"12{number:011}" for number in range(int(who[-1]) + 1)]
-    whole = np.empty(0, np.intp), np.empty((0, DAY_SLOTS), bool)
-    opened = Opened(
-        who, rows["day"].astype(np.int64), energy.reshape(-1, DAY_SLOTS),
-        block.unpack_states(rows["states"]), *whole,
-    )  # fmt: skip
-    return parcels.encode(_REGISTER, opened, names, "day", "parquet")
 
 
 def _kept(body: bytes, sealed: bytes, folder: Path) -> None:

@@ -160,11 +160,12 @@ def _peak(pid: int | str) -> float:
 
 def _whole(fleet: Fleet, pool: Pool, folder: Path) -> Iterator[Figure]:
     timed(fleet, pool, "day")  # lets each worker open the store
-    days, alone, floors = [], [], []
+    days, alone, floors, boxes = [], [], [], []
     for _ in range(TURNS):  # in turn, so that a neighbour's work falls on all
         days.append(timed(fleet, pool, "day"))
         alone.append(_by_two(pool, export_peers.decrypting, fleet.settings))
         floors.append(_by_two(pool, export_peers.floor, fleet.settings, folder))
+        boxes.append(_by_two(pool, export_peers.boxes, fleet.settings))
     hours = min((timed(fleet, pool, "half-hour") for _ in range(2)), key=_wall)
     copied = export_peers.copied(fleet.half_hours, folder)
     each = hours.wall / hours.half_hours * 1e9
@@ -177,17 +178,22 @@ def _whole(fleet: Fleet, pool: Pool, folder: Path) -> Iterator[Figure]:
         copied, note="duckdb on two threads; nothing decided, opened, sealed or synced",
     )  # fmt: skip
     best = min(days, key=_cost)
+    cost = _cost(best) * 1e9
     yield Figure(
-        NAME, "export, day rows, all cores together", _cost(best) * 1e9, "ns a half-hour",
-        "decrypting the same rows alone, their keys unwrapped", min(alone) * 1e9, 2,
+        NAME, "export, day rows, all cores together", cost, "ns a half-hour",
+        "decrypting alone: keys proven, rows read, checked, opened", min(alone) * 1e9, 2,
         f"{best.half_hours / best.wall / 1e6:.1f} million half-hours a second; the peer likewise "
         "in two workers at once",
     )  # fmt: skip
     yield Figure(
-        NAME, "the same, beside its floor", _cost(best) * 1e9, "ns a half-hour",
+        NAME, "the same, beside boxes that lie in memory", cost, "ns a half-hour",
+        "their keys unwrapped, opened, nothing read nor proven", min(boxes) * 1e9,
+    )  # fmt: skip
+    yield Figure(
+        NAME, "the same, beside its floor", cost, "ns a half-hour",
         "what no export leaves out, bare", min(floors) * 1e9,
-        note="keys, reading, run digests, opening, Parquet, two SHA-256, age, a sync: "
-        f"{min(floors) / min(alone):.2f} x decrypting; the rest decides, thrice, and keeps books",
+        note="decrypting, Parquet, two SHA-256, age, a sync; the rest decides, thrice, and keeps "
+        "books",
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ QUALITY: Final = ("missing", "measured", "estimated")  # by State number; retrac
 LETTERS: Final = np.frombuffer(b"-ME-.", np.uint8)  # by State number; the last: not to be read
 _OUTSIDE: Final = 4
 _MEASURED: Final = np.full(8, State.MEASURED, np.uint8).view(np.uint64)[0]  # eight at once
+_TURNED: Final = 512  # days whose half-hours become columns at once
 _COLUMNS: Final = tuple(f"h{slot // 2:02d}{slot % 2 * 30:02d}" for slot in range(DAY_SLOTS))
 _WORDS: Final = ["mpxn", "register", "unit", "quality"]
 _TIMES: Final = ("from", "to")
@@ -66,10 +67,9 @@ def encode(
 
 
 def _days(register: Register, opened: Opened, at: slice, names: Sequence[str]) -> pa.Table:
-    energy = opened.energy[at]
     day = opened.day[at]
     start = day * (DAY_SLOTS * HALF_HOUR * 1000)
-    columns = np.ascontiguousarray(energy.T)
+    columns = _turned(opened.energy[at])
     there = np.packbits(columns != MISSING, axis=1, bitorder="little")
     return pa.table(
         {
@@ -84,6 +84,14 @@ def _days(register: Register, opened: Opened, at: slice, names: Sequence[str]) -
                for slot, name in enumerate(_COLUMNS)},
         }
     )  # fmt: skip
+
+
+def _turned(days: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the half-hours of days as columns, some days at once: they stay near the core."""
+    columns = np.empty(days.shape[::-1], days.dtype)
+    for at in range(0, len(days), _TURNED):
+        columns[:, at : at + _TURNED] = days[at : at + _TURNED].T
+    return columns
 
 
 def _half_hours(register: Register, opened: Opened, at: slice, names: Sequence[str]) -> pa.Table:
