@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SMALLEST: Final = 250  # subjects of a slice
 LARGEST: Final = {"day": 2_500, "half-hour": 1_000}  # so that a part stays some megabytes
-SLICES: Final = 16  # slices that a small export is cut into, so that every core has some
+SLICES: Final = 8  # slices that a small export is cut into, so that every core has some
 
 
 def parts(store: Store, export: Export) -> Iterator[Part]:
