@@ -137,15 +137,12 @@ class _Slice:
         if not len(opened):
             return part
         body = parcels.encode(register, opened, self._names, asked["rows"], asked["format"])
+        plain = hashlib.sha256(body).digest()  # while it is near the core
         sealed = age.seal(body, self._export.recipient)
+        digest = hashlib.sha256(sealed).digest()
         self._objects.put(part_name(self._export.id, part.number, part.attempt), sealed)
-        return replace(
-            part,
-            rows=_count(opened, asked["rows"]),
-            size=len(sealed),
-            sealed=hashlib.sha256(sealed).digest(),
-            plain=hashlib.sha256(body).digest(),
-        )
+        rows = _count(opened, asked["rows"])
+        return replace(part, rows=rows, size=len(sealed), sealed=digest, plain=plain)
 
     def _opened(self, part: Part, register: Register) -> Opened:
         place = (register, part.month)
