@@ -36,6 +36,7 @@ QUALITY: Final = ("missing", "measured", "estimated")  # by State number; retrac
 LETTERS: Final = np.frombuffer(b"-ME-.", np.uint8)  # by State number; the last: not to be read
 _OUTSIDE: Final = 4
 _MEASURED: Final = np.full(8, State.MEASURED, np.uint8).view(np.uint64)[0]  # eight at once
+_TOGETHER: Final = 1 << 16  # values that are encoded at once
 _TURNED: Final = 512  # days whose half-hours become columns at once
 _COLUMNS: Final = tuple(f"h{slot // 2:02d}{slot % 2 * 30:02d}" for slot in range(DAY_SLOTS))
 _WORDS: Final = ["mpxn", "register", "unit", "quality"]
@@ -185,6 +186,7 @@ def _parquet(tables: Iterable[pa.Table], rows: str) -> bytes:
                 writer = pq.ParquetWriter(
                     sink, table.schema, use_dictionary=words, column_encoding=packed,
                     compression="NONE", write_statistics=["mpxn"], store_schema=False,
+                    write_batch_size=_TOGETHER,
                 )  # fmt: skip
             writer.write_table(table, row_group_size=max(len(table), 1))
     finally:

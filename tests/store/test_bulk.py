@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, update
 
 from store import fleet_facts, fleet_pages, tables
 from store.access import decide
+from store.bulk import KEPT
 from store.decided import Decided
 from store.errors import InputError
 from store.facts import Supply
@@ -344,6 +345,53 @@ def test_a_fact_that_was_written_by_hand_is_told_and_opens_nothing(
         connection.execute(statement)
     [told] = at_once(world, question)
     assert (told.allowed, told.code) == ((), "tampered")
+
+
+OF_ITS_LEAF = ("leaf", "detail", "commitment")
+
+
+@pytest.mark.parametrize("what", BY_HAND)
+def test_a_leaf_that_was_read_is_taken_for_what_it_was_for_a_minute_and_a_fact_never(
+    world: World, what: str
+) -> None:
+    question, tags = supplied(world, HOMES[0]), [world.store.keys.tags.of(HOMES[0])]
+    [before] = at_once(world, question, tags)
+    assert before.allowed
+    with world.store.database.write() as connection:
+        connection.execute(BY_HAND[what])
+    world.clock.pass_by(KEPT - 1)
+    [soon] = at_once(world, question, tags)
+    assert soon.code == ("" if what in OF_ITS_LEAF else "tampered")
+    world.clock.pass_by(2)
+    [later] = at_once(world, question, tags)
+    assert (later.allowed, later.code) == ((), "tampered")
+
+
+def test_a_clock_that_steps_back_keeps_no_leaf(world: World) -> None:
+    question, tags = supplied(world, HOMES[0]), [world.store.keys.tags.of(HOMES[0])]
+    assert list(at_once(world, question, tags))
+    with world.store.database.write() as connection:
+        connection.execute(BY_HAND["leaf"])
+    world.clock.pass_by(-1)
+    [told] = at_once(world, question, tags)
+    assert told.code == "tampered"
+
+
+def test_the_leaves_that_slices_share_are_read_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question, tags = supplied(world, *HOMES), [world.store.keys.tags.of(home) for home in HOMES]
+    read: list[int] = []
+    proofs = fleet_pages.proofs
+
+    def counted(connection: Any, entries: Any) -> Any:
+        read.append(len(list(entries)))
+        return proofs(connection, entries)
+
+    monkeypatch.setattr(fleet_pages, "proofs", counted)
+    for tag in tags:
+        assert [one.code for one in at_once(world, question, [tag])] == [""]
+    assert sum(read[1:]) < sum(read) == 2  # five homes, one leaf of tenancies, one of registrations
 
 
 def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) -> None:
