@@ -1,4 +1,4 @@
-"""Memory that a worker let go and will want again in a moment: it keeps it, where glibc is asked to.
+"""Memory that a worker let go and wants again in a moment: it keeps it, where glibc is asked to.
 
 A slice of an export makes and drops some tens of megabytes, many times a second. glibc gives each
 large one back to the system, which clears every page of the next: a twelfth of the time of an
