@@ -37,6 +37,8 @@ MOST_ROWS: Final = 1 << 20  # of one level-1 file, where it has more than one me
 WINDOW: Final = 1 << 17  # rows looked at at once: 19 MB; few ranges of each input, little memory
 _BATCH_BITS: Final = 32
 _BATCH: Final = np.uint64(0xFFFFFFFF)  # of a key: see `keys`
+# The first 8 bytes of a box: 16 bits of its day, 32 of its batch, and 16 that do not matter.
+_FRONT: Final = np.dtype([("front", "<u8"), ("rest", f"V{BOX_SIZE - 8}")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ class _Output:
 
 def keys(boxes: NDArray[np.void], owner: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return numbers that ascend as rows must: by owner (below 65,536), day, batch."""
-    head = boxes.view(lake.BOX)
-    key: NDArray[np.uint64] = owner.astype(np.uint64) << np.uint64(16) | head["day"]
-    return np.asarray(key << np.uint64(32) | head["batch"], np.uint64)
+    front: NDArray[np.uint64] = boxes.view(_FRONT)["front"].astype(np.uint64)  # boxes are seen once
+    key = owner.astype(np.uint64) << np.uint64(16) | front & np.uint64(0xFFFF)
+    return np.asarray(key << np.uint64(32) | front >> np.uint64(16) & _BATCH, np.uint64)
 
 
 def ascending(key: NDArray[np.uint64]) -> NDArray[np.intp]:

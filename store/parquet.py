@@ -28,7 +28,7 @@ MAGIC: Final = b"PAR1"
 INT32, FIXED = 1, 7  # physical types
 DATE: Final = {6: number(6), 10: record({6: record({})})}
 UINT_32: Final = {
-    6: number(13), 10: record({10: record({1: Value(BYTE, b"\x20"), 2: Value(FALSE, b"")})})
+    6: number(13), 10: record({10: record({1: (BYTE, b"\x20"), 2: (FALSE, b"")})})
 }  # fmt: skip
 _REQUIRED, _DATA_PAGE, _PLAIN, _LEVELS = 0, 0, 0, 3  # levels are RLE; of required columns, none
 _PLAINLY, _ZSTANDARD = 0, 6  # codecs
@@ -108,7 +108,7 @@ class Parquet:
             1: number(_VERSION), 2: many([root, *map(_element, self._columns)]),
             3: number(self._rows, I64), 4: many(self._groups), 5: many(pairs), 6: text(_MAKER),
             7: many([order] * len(self._columns)),
-        }).body  # fmt: skip
+        })[1]  # fmt: skip
         footer = body + len(body).to_bytes(4, "little") + MAGIC
         self._write(footer)
         return footer
@@ -119,7 +119,7 @@ class Parquet:
         inner = record({1: number(rows), 2: number(_PLAIN), 3: number(_LEVELS), 4: number(_LEVELS)})
         head = record({
             1: number(_DATA_PAGE), 2: number(len(values)), 3: number(len(stored)), 5: inner
-        }).body  # fmt: skip
+        })[1]  # fmt: skip
         self._write(head)
         self._write(stored)
         return head
