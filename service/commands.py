@@ -21,7 +21,7 @@ from store.settings import Settings
 from store.wiring import open_store
 
 _MEDIA = {media.rsplit(".", maxsplit=1)[-1].rsplit("/", maxsplit=1)[-1]: media for media in SHAPES}
-_MEDIA["arrow"] = _MEDIA.pop("stream")
+_MEDIA["arrow"], _MEDIA["greenbutton"] = _MEDIA.pop("stream"), _MEDIA.pop("atom+xml")
 _BINARY = ("arrow", "parquet")
 
 MpxnArgument = Annotated[str | None, typer.Argument(help="MPAN or MPRN.")]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from types import ModuleType
 from typing import Final, Protocol, cast
 
-from service.shapes import arrow, csv, json, parquet
+from service.shapes import arrow, csv, greenbutton, json, parquet
 from service.shapes.reply import Reply
 from store.errors import InputError
 
@@ -27,7 +27,7 @@ def _shapes(*modules: ModuleType) -> dict[str, Shape]:
     return {module.MEDIA_TYPE: cast("Shape", module) for module in modules}
 
 
-SHAPES: Final = _shapes(json, csv, arrow, parquet)
+SHAPES: Final = _shapes(json, csv, arrow, parquet, greenbutton)
 
 
 def chosen(accept: str | None, offered: Collection[str] = SHAPES) -> str:
