@@ -256,6 +256,18 @@ def test_an_auditor_sees_how_requests_stood_against_their_targets(
     calling(body)
 
 
+def test_a_proof_counts_once_wherever_it_is_shown(calling: Calling, auditor: str) -> None:
+    async def body(caller: Caller) -> None:
+        for which, query in (("estimate", {"srv": "4.8.1", **WINDOW}), ("report", TIME)):
+            first = await ask(caller, which, auditor, **query)
+            assert first.status_code == 200, first.text
+            sent = {name: first.request.headers[name] for name in ("authorization", "dpop")}
+            again = await caller.http.get(f"{WHERE}/{which}", params=query, headers=sent)
+            assert (again.status_code, again.json()["code"]) == (401, "used_before")
+
+    calling(body)
+
+
 def test_nobody_else_does_and_the_attempt_is_in_the_log(calling: Calling, world: World) -> None:
     async def body(caller: Caller) -> None:
         for who in ("reader", "supplier"):

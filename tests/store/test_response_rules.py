@@ -61,6 +61,14 @@ def test_a_proposal_that_is_adopted_counts_from_its_day_on_and_not_before() -> N
     assert [one["standing"] for one in before["catalogues"]] == ["in_force", "to_come"]
 
 
+def test_a_proposal_with_a_day_ends_nothing_before_it_is_adopted() -> None:
+    wished = parse(TEXT.replace('"proposed"', '"proposed"\nfrom = 2027-02-01'))
+    assert wished.in_force(date(2028, 1, 1)) == SEC
+    told = targets.told(wished, policy.load(), date(2028, 1, 1))
+    assert [one["standing"] for one in told["catalogues"]] == ["in_force", "proposed"]
+    assert [one["until"] for one in told["catalogues"]] == [None, None]
+
+
 def test_where_no_catalogue_counts_yet_nothing_is_held_to_any() -> None:
     late = parse(TEXT.replace('"in_force"', '"in_force"\nfrom = 2027-02-01'))
     assert late.in_force(DAY) is None

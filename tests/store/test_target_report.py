@@ -107,6 +107,8 @@ def test_every_cut_of_a_report_adds_up_to_the_whole(found: dict[Kind, list[float
 def test_re_reading_the_meters_for_it_all_has_the_models_bounds() -> None:
     row = row_of({READ: spread(*[0.001] * 10), replace(READ, size=504): spread(0.001)})
     assert row["by_radio"] == [10 * 470 + 5, 10 * 6_633 + 30]
+    month = row_of({replace(READ, size=1_488): spread(0.001)})
+    assert month["by_radio"] == [60, 16 * 33]  # more than 504 half-hours, so six blocks at least
     longer = row_of({replace(READ, size=175_680): spread(0.001)})
     assert longer["by_radio"][1] == 6_633  # a meter has 397 days, whoever asks for ten years
 

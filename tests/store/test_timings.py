@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,14 @@ def test_what_two_threads_do_to_one_tally_is_all_counted() -> None:
         for number in range(rounds):
             tally.count("4.8.1", "OU", 48 + number % 5_000, "answered", 0.001 * (number % 99 + 1))
 
-    thread = threading.Thread(target=counting)
-    thread.start()
-    while thread.is_alive():
-        taken += tally.take().values()
+    thread, usual = threading.Thread(target=counting), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # seconds: they come in each other's way all the time
+    try:
+        thread.start()
+        while thread.is_alive():
+            taken += tally.take().values()
+    finally:
+        sys.setswitchinterval(usual)
     taken += tally.take().values()
     assert together(taken).number == rounds
 
@@ -163,6 +168,17 @@ def test_several_workers_add_up_and_a_restart_forgets_nothing(world: World) -> N
     assert TimingBook(world.store.database).read(hour - 9, hour) == {}
 
 
+@pytest.mark.parametrize("durations", [(1.0, 1.05), (1.05, 1.0)], ids=["up", "down"])
+def test_the_longest_stays_the_longest_whoever_adds_last(
+    world: World, durations: tuple[float, float]
+) -> None:
+    hour, first = int(world.clock.now() // HOUR), bucket_of(1.05)
+    book = TimingBook(world.store.database)
+    for seconds in durations:
+        book.add(hour, {READ: Spread({first: 1}, seconds)})
+    assert book.read(hour, hour + 1)[READ] == Spread({first: 2}, 1.05)
+
+
 def test_counts_are_added_once_in_a_while_and_not_with_each_answer(home: World) -> None:
     times = keeping(home)
     times.tally.count("4.8.1", "OU", 48, "answered", 0.001)
@@ -171,9 +187,12 @@ def test_counts_are_added_once_in_a_while_and_not_with_each_answer(home: World) 
     home.clock.pass_by(EVERY)
     times.keep()
     assert home.count(tables.timings) == 1
-    home.clock.pass_by(EVERY)
+    times.tally.count("4.8.2", "OU", 48, "answered", 0.001)
     times.keep()
     assert home.count(tables.timings) == 1
+    home.clock.pass_by(EVERY)
+    times.keep()
+    assert home.count(tables.timings) == 2
 
 
 def test_what_could_not_be_added_is_added_the_next_time(
