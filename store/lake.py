@@ -8,8 +8,8 @@
     states   fixed 12    equal to the box's states
 
 So value i of n of a chunk lies at ``data_page_offset + total_compressed_size - (n - i) x 146``.
-A page that was split would make the arithmetic lie: row groups end at 16,384 rows, between two
-subjects, and of every file that was written pyarrow, which did not write it, reads the footer.
+pyarrow begins a new page at 20,000 rows whatever data_page_size says and the arithmetic would then
+lie: row groups end at 16,384 rows, between two subjects, and every file is checked after writing.
 No key, no plaintext: rows go in and out sealed.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +25,8 @@ import pyarrow.parquet as pq
 
 from store.envelope import BOX_SIZE, HEAD_SIZE, run_digest
 from store.errors import StoreError
-from store.parquet import DATE, FIXED, INT32, UINT_32, Column, Parquet, Plain
 from store.reads import Register, month_name
 from store.runs import NewFile, Run
-from store.thrift import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,22 +35,26 @@ if TYPE_CHECKING:
 
     from store.ports import Write
 
+Buffer = pa.Buffer  # the bytes of a file
 GROUP_ROWS = 16_384  # rows of a row group at most
+_ROW_ROOM = 2 * (BOX_SIZE + 16 + 4 + 4 + 12)  # bytes, twice what a row takes uncompressed
+_FILE_ROOM = 1 << 20  # bytes for headers and footer: a row group takes some 2,000
 PAGE_HEADER = 64  # bytes; a page header of ours takes some 20 to 40
 FORMAT = "1"
 
 BOX = np.dtype([("day", "<u2"), ("batch", "<u4"), ("dek", "<u4"), ("states", "u1", 12),
                 ("nonce", "u1", 12), ("sealed", "u1", 112)])  # fmt: skip
 HEAD = np.dtype([("day", "<u2"), ("batch", "<u4"), ("dek", "<u4"), ("states", "u1", 12)])
-# A box of which the states are one value: 12 of one byte each are copied in twice the time.
-_STATES = np.dtype([("day", "V10"), ("states", "V12"), ("rest", "V124")])
-_COLUMNS = (
-    Column("box", FIXED, BOX_SIZE, {}, packed=False),
-    Column("subject", FIXED, 16, {}),
-    Column("day", INT32, 4, DATE),
-    Column("batch", INT32, 4, UINT_32),
-    Column("states", FIXED, 12, {}),
+_SCHEMA = pa.schema(
+    [
+        pa.field("box", pa.binary(BOX_SIZE), nullable=False),
+        pa.field("subject", pa.binary(16), nullable=False),
+        pa.field("day", pa.date32(), nullable=False),
+        pa.field("batch", pa.uint32(), nullable=False),
+        pa.field("states", pa.binary(12), nullable=False),
+    ],
 )
+_BESIDE = ["subject", "day", "batch", "states"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +72,69 @@ class Sealed:
     boxes: bytes = field(repr=False)
 
 
-class Written:
-    """A Parquet file that goes on to its keeper as it is built, and is never in memory whole."""
+class Builder:
+    """A Parquet file of one register and month, built a row group at a time."""
 
-    def __init__(self, write: Write) -> None:
-        """Begin a file; ``write`` takes each piece."""
-        self._file = Parquet(_COLUMNS, write)
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._file.size
+    def __init__(self, sink: pa.NativeFile) -> None:
+        """Begin a file that is written to ``sink``."""
+        self._metadata: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(
+            sink,
+            _SCHEMA,
+            use_dictionary=False,
+            compression={"box": "NONE", **dict.fromkeys(_BESIDE, "ZSTD")},
+            write_statistics=["subject", "day"],
+            data_page_version="1.0",
+            data_page_size=1 << 30,
+            max_rows_per_page=GROUP_ROWS + 1,
+            store_schema=False,
+            metadata_collector=self._metadata,
+        )
 
     def add(self, boxes: NDArray[np.void], subjects: NDArray[np.void]) -> None:
         """Add a row group: its boxes (BOX) and the subject of each (V16)."""
-        self._file.add(len(boxes), _plain(boxes, subjects))
+        self._writer.write_table(_table(boxes, subjects), row_group_size=len(boxes))
 
-    def end(self) -> bytes:
-        """End the file; return its footer."""
-        return self._file.end({"meterkeep.format": FORMAT})
+    def end(self) -> pq.FileMetaData:
+        """Write the footer, and return what it says."""
+        self._writer.add_key_value_metadata({"meterkeep.format": FORMAT})
+        self._writer.close()
+        return self._metadata[0]
+
+
+class Written:
+    """A Parquet file that goes on to its keeper as it is built, and is never in memory whole.
+
+    Attributes:
+        size: Bytes so far.
+    """
+
+    closed = False  # Arrow asks
+
+    def __init__(self, write: Write) -> None:
+        """Begin a file; ``write`` takes each piece."""
+        self._write, self.size = write, 0
+        self._heads: dict[int, bytes] = {}
+        self._at = 0
+        self._built = Builder(pa.PythonFile(self, "w"))
+
+    def write(self, piece: bytes) -> int:
+        """Take a piece of it from Arrow."""
+        head = self._heads.get(self._at, b"")
+        if len(head) < PAGE_HEADER:
+            self._heads[self._at] = head + piece[: PAGE_HEADER - len(head)]
+        self._write(piece)
+        self.size += len(piece)
+        return len(piece)
+
+    def add(self, boxes: NDArray[np.void], subjects: NDArray[np.void]) -> None:
+        """Add a row group; see `Builder.add`."""
+        self._at = self.size
+        self._built.add(boxes, subjects)
 
     def starts(self, groups: Sequence[tuple[int, int]]) -> list[int]:
         """End the file; return as `box_starts` does."""
-        metadata, heads = pq.read_metadata(pa.BufferReader(self.end())), self._file.heads
+        metadata, heads = self._built.end(), self._heads
         return _starts(metadata, lambda at: heads.get(at, b""), groups)
 
 
@@ -112,15 +154,17 @@ def build(register: Register, month: int, level: int, batch: int, rows: Sealed) 
     """
     boxes = np.frombuffer(rows.boxes, BOX)
     subjects = np.repeat(np.frombuffer(b"".join(rows.subjects), "V16"), rows.counts)
-    pieces, spans = list[bytes | memoryview](), list(groups(rows.counts))
-    written = Written(pieces.append)
+    # Room that is not written to takes no memory; a buffer that grows is copied each time.
+    room = pa.py_buffer(np.empty(len(boxes) * _ROW_ROOM + _FILE_ROOM, np.uint8))
+    sink = pa.FixedSizeBufferWriter(room)
+    built, spans = Builder(sink), list(groups(rows.counts))
     for start, end in spans:
-        written.add(boxes[start:end], subjects[start:end])
-    written.end()
-    body = memoryview(b"".join(pieces))
+        built.add(boxes[start:end], subjects[start:end])
+    built.end()
+    body = room.slice(0, sink.tell())
     runs = tuple(_runs(rows, spans, box_starts(body, spans)))
     name = file_name(register, month, level, batch)
-    return NewFile(name, register, month, level, len(boxes), runs, body)
+    return NewFile(name, register, month, level, len(boxes), runs, memoryview(body))
 
 
 def read_boxes(body: bytes) -> bytes:
@@ -138,20 +182,18 @@ def read_states(body: bytes) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     return boxes["day"].astype(np.int32), boxes["states"]
 
 
-def _plain(boxes: NDArray[np.void], subjects: NDArray[np.void]) -> list[Plain]:
-    """Return the values of each of _COLUMNS; the boxes as they lie."""
-    day, states = boxes["day"].astype("<i4"), boxes.view(_STATES)["states"]
-    return [
-        Plain(_bytes(boxes)),
-        Plain(_bytes(subjects), (subjects[0].tobytes(), subjects[-1].tobytes())),
-        Plain(_bytes(day), (day.min().tobytes(), day.max().tobytes())),
-        Plain(_bytes(boxes["batch"])),
-        Plain(_bytes(states)),
-    ]
-
-
-def _bytes(column: NDArray[Any]) -> memoryview:
-    return np.ascontiguousarray(column).view(np.uint8).data
+def _table(boxes: NDArray[np.void], subjects: NDArray[np.void]) -> pa.Table:
+    # From the bytes as they are: `pa.array` would first load numpy.ma, 10 ms of a short process.
+    columns = boxes, subjects, boxes["day"].astype(np.int32), boxes["batch"], boxes["states"]
+    return pa.table(
+        [
+            pa.Array.from_buffers(
+                kind, len(boxes), [None, pa.py_buffer(np.ascontiguousarray(column))]
+            )
+            for kind, column in zip(_SCHEMA.types, columns, strict=True)
+        ],
+        schema=_SCHEMA,
+    )
 
 
 def groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -167,7 +209,7 @@ def groups(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def box_starts(body: memoryview, groups: Sequence[tuple[int, int]]) -> list[int]:
+def box_starts(body: pa.Buffer, groups: Sequence[tuple[int, int]]) -> list[int]:
     """Return where the first box of each row group lies; refuse a layout that would lie."""
     metadata = pq.read_metadata(pa.BufferReader(body))
     return _starts(metadata, lambda at: bytes(body[at : at + PAGE_HEADER]), groups)
@@ -189,8 +231,8 @@ def _starts(
             or not head(chunk.data_page_offset).startswith(_one_page(plain))
         ):
             raise StoreError(
-                "the pages of a Parquet file are not where they should be: boxes cannot be found "
-                "by arithmetic. Nothing was written",
+                "the Parquet writer split a page: boxes cannot be found by arithmetic (more than "
+                "16,384 rows in a row group?). Nothing was written",
                 code="layout",
             )
         starts.append(chunk.data_page_offset + header)
@@ -202,8 +244,13 @@ def _one_page(size: int) -> bytes:
 
     Two small headers fit into PAGE_HEADER too: only the page's own size tells that there is one.
     """
+    zigzag, varint = size << 1, b""
+    while zigzag > 0x7F:  # noqa: PLR2004 - seven bits to a byte
+        varint += bytes([zigzag & 0x7F | 0x80])
+        zigzag >>= 7
+    varint += bytes([zigzag])
     # field 1, type: DATA_PAGE; field 2 and 3: the size before and after compression
-    return b"\x15\x00" + 2 * (b"\x15" + varint(size << 1))
+    return b"\x15\x00\x15" + varint + b"\x15" + varint
 
 
 def _runs(rows: Sealed, groups: Sequence[tuple[int, int]], starts: Sequence[int]) -> Iterator[Run]:

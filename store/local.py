@@ -202,7 +202,7 @@ def _roomy(file: BufferedWriter) -> Write:
     """
     room = written = 0
 
-    def write(piece: bytes | memoryview) -> int:
+    def write(piece: bytes) -> int:
         nonlocal room, written
         written += len(piece)
         if written > room and len(piece) >= LARGE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-Write = Callable[[bytes | memoryview], object]
+Write = Callable[[bytes], object]
 Body = bytes | memoryview | Callable[[Write], None]
 """What an object holds: its bytes, or what writes them, piece by piece and the same each time."""
 
@@ -17,7 +17,7 @@ def whole(body: Body) -> bytes:
     """Return the bytes of ``body``."""
     if not callable(body):
         return bytes(body)
-    pieces: list[bytes | memoryview] = []
+    pieces: list[bytes] = []
     body(pieces.append)
     return b"".join(pieces)
 
