@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from store.settings import Settings
 
 MOST: Final = 5_000  # subjects that are opened
-SLICE: Final = 1_250  # of those at once, as an export of 20,000 has them
+SLICE: Final = 2_500  # of those at once, as an export of 20,000 has them
 _REGISTER: Final = REGISTERS[0]
 
 

@@ -22,7 +22,7 @@ from bench import export_peers
 from bench.figures import Figure, Skipped, median
 from bench.world import MONTHS, REGISTERS, SEED, UNTIL
 from ingest.synthetic import street
-from store import age
+from store import age, heap
 from store.executors import Pool
 from store.exporting import Exporting
 from store.facts import Supply
@@ -82,6 +82,7 @@ def measure(plan: Plan) -> Iterator[Figure | Skipped]:
         for pair in (PAIRS if full else FEW)
     ]
     long = build(plan.folder / "fleet-long", *LONG) if full else pairs[0][0]
+    heap.settle()  # as `meterkeep export run` does
     with closing(Pool(width=2)) as pool:
         wait([pool.submit("warm", time.sleep, 0.5) for _ in range(2)])
         yield from _whole(pairs[0][1], pool, plan.folder)

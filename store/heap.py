@@ -1,4 +1,4 @@
-"""Memory that a worker let go and wants again in a moment: it keeps it, where glibc is asked to.
+"""What a process keeps that works on a fleet: memory that it let go, and objects that stay.
 
 A slice of an export makes and drops some tens of megabytes, many times a second. glibc gives each
 large one back to the system, which clears every page of the next: a twelfth of the time of an
@@ -8,6 +8,7 @@ export of day rows (measured). What is kept is bounded; where the C library is a
 from __future__ import annotations
 
 import ctypes
+import gc
 from contextlib import suppress
 from typing import Final
 
@@ -17,9 +18,13 @@ _TRIM_THRESHOLD: Final = -1  # as malloc.h has them
 _MMAP_THRESHOLD: Final = -3
 
 
-def keep() -> None:
-    """Let this process keep what it lets go, from now on."""
+def settle() -> None:
+    """Let this process keep what it lets go, and look through what it has now no more.
+
+    For a process that has opened its store, and now works slice by slice.
+    """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_TRIM_THRESHOLD, MOST)
         mallopt(_MMAP_THRESHOLD, LARGEST)
+    gc.freeze()

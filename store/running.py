@@ -13,6 +13,7 @@ import threading
 from contextlib import closing
 from typing import Final
 
+from store import heap
 from store.errors import MeterkeepError, TamperedError
 from store.executors import Pool, leash
 from store.export_slices import Stopped
@@ -35,6 +36,7 @@ def run(
 ) -> None:
     """Make exports until ``stop`` is set, or nothing was there to do for ``idle`` seconds."""
     with open_store(settings) as store, closing(Pool(settings.dask, width)) as pool:
+        heap.settle()
         runner = Exporting(store, pool, functools.partial(export_slice, settings), stop)
         quiet = 0.0
         while not stop.is_set():

@@ -6,7 +6,6 @@ opened by itself, once, and kept as long as the process.
 
 from __future__ import annotations
 
-import gc
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
@@ -44,7 +43,6 @@ def opened(settings: Settings, *, needs_kek: bool) -> Store:
     key = (settings, needs_kek)
     with _TURN:
         if key not in _OPEN:
-            heap.keep()
             _OPEN[key] = _HELD.enter_context(open_store(settings, needs_kek=needs_kek))
-            gc.freeze()  # what stays is not looked through for garbage, slice by slice
+            heap.settle()
         return _OPEN[key]

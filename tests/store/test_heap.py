@@ -33,4 +33,4 @@ def faults(keep: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone is asked")
 def test_a_worker_that_keeps_what_it_lets_go_is_given_no_new_pages() -> None:
-    assert 5 * faults("heap.keep()") < faults("pass")
+    assert 5 * faults("heap.settle()") < faults("pass")
