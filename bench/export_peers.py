@@ -7,17 +7,17 @@ import os
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 import numpy as np
 from sqlalchemy import select
 
-from bench.figures import median
 from bench.world import REGISTERS
 from store import age, canvases, envelope, parcels, tables
 from store.canvases import Windows
 from store.database import portions
+from store.export_planning import LARGEST
 from store.fleet_keys import FleetKeys
 from store.grounds import FOREVER
 from store.reads import DAY_SLOTS, Window
@@ -25,7 +25,7 @@ from store.slices import Slices
 from store.wiring import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,61 +33,67 @@ if TYPE_CHECKING:
     from store.parts import Store
     from store.settings import Settings
 
-MOST: Final = 5_000  # subjects that are opened
-SLICE: Final = 2_500  # of those at once, as an export of 20,000 has them
+SLICE: Final = LARGEST["day"]  # subjects of a slice, as an export of a fleet has them
 _REGISTER: Final = REGISTERS[0]
 
 
-def decrypting(settings: Settings) -> float:
-    """Return the seconds a half-hour until reads at rest lie in memory, and nothing is done then.
+class Spent(NamedTuple):
+    """What a worker spent on its share of the slices: seconds of a core, and on how much."""
+
+    seconds: float
+    half_hours: int
+
+
+def decrypting(settings: Settings, turn: int, of: int) -> Spent:
+    """Bring reads at rest into memory, and do nothing with them: as a worker does it.
 
     Keys unwrapped and each proven to be its meter point's, rows read and their digests checked,
-    opened, laid over each other: as a worker does it.
+    opened, laid over each other.
+
+    Args:
+        settings: The store's.
+        turn: Which share of the slices, 0 to ``of`` - 1.
+        of: How many shares.
     """
     with open_store(settings) as store:
-        whose, months = _whose(store), _months(store)
-        taken, half_hours = [], 0
-        for _ in range(3):
-            began = time.process_time()
-            half_hours = sum(len(laid) * DAY_SLOTS for _, laid in _laid(store, whose, months))
-            taken.append(time.process_time() - began)
-        return median(taken) / half_hours
+        began = time.process_time()
+        read = sum(len(laid) for _, laid in _laid(store, turn, of))
+        return Spent(time.process_time() - began, read * DAY_SLOTS)
 
 
-def boxes(settings: Settings) -> float:
-    """Return the seconds a half-hour that unwrapping keys and opening boxes in memory takes."""
+def boxes(settings: Settings, turn: int, of: int) -> Spent:
+    """Unwrap keys and open boxes that lie in memory."""
+    seconds, opened = 0.0, 0
     with open_store(settings) as store:
-        subjects, months = sorted(_whose(store)), _months(store)
-        slices = Slices(store.database, store.catalogue, store.objects)
-        snapshot = slices.snapshot(subjects, REGISTERS, months, 1)
-        fetched = [slices.rows(snapshot, (_REGISTER, month)) for month in months]
-        taken, half_hours = [], 0
-        for _ in range(3):
+        slices, months = Slices(store.database, store.catalogue, store.objects), _months(store)
+        for some in _slices(store, turn, of):
+            subjects = sorted(some)
+            snapshot = slices.snapshot(subjects, REGISTERS, months, 1)
+            fetched = [slices.rows(snapshot, (_REGISTER, month)) for month in months]
             began = time.process_time()
             with store.database.hot_read() as connection:
                 deks = FleetKeys(store.keys).deks(connection, subjects)
-            opened = (_blocks(store, subjects, deks, rows, who) for rows, who in fetched)
-            half_hours = sum(len(block_) // 2 for month in opened for block_ in month)
-            taken.append(time.process_time() - began)
-        return median(taken) / half_hours
+            for rows, who in fetched:
+                opened += sum(map(len, _blocks(store, subjects, deks, rows, who)))
+            seconds += time.process_time() - began
+    return Spent(seconds, opened // 2)
 
 
-def floor(settings: Settings, folder: Path) -> float:
-    """Return the seconds a half-hour of what no export of day rows leaves out.
+def floor(settings: Settings, turn: int, of: int, folder: Path) -> Spent:
+    """Do what no export of day rows leaves out.
 
     `decrypting`, and then written as Parquet, hashed, sealed to the recipient, hashed, synced.
     Nothing is decided, looked up, cut or booked.
     """
     recipient = age.new_identity()[1]
     with open_store(settings) as store:
-        whose, months = _whose(store), _months(store)
         half_hours, began = 0, time.process_time()
-        for names, laid in _laid(store, whose, months):
+        for names, laid in _laid(store, turn, of):
             if len(laid):
                 body = parcels.encode(_REGISTER, laid, names, "day", "parquet")
                 _kept(body, age.seal(body, recipient), folder)
                 half_hours += len(laid) * DAY_SLOTS
-        return (time.process_time() - began) / half_hours
+        return Spent(time.process_time() - began, half_hours)
 
 
 def copied(half_hours: int, folder: Path) -> float:
@@ -113,16 +119,13 @@ def copied(half_hours: int, folder: Path) -> float:
     return min(taken)
 
 
-def _whose(store: Store) -> dict[bytes, bytes]:
-    """Return the first subjects of the first file, each with the tag of its meter point."""
+def _slices(store: Store, turn: int, of: int) -> Iterator[dict[bytes, bytes]]:
+    """Yield every ``of``-th slice: its subjects, ascending, each with its meter point's tag."""
     t = tables.tenancies.c
+    whose = select(t.subject, t.tag).where(t.subject.is_not(None)).order_by(t.subject)
     with store.database.read() as connection:
-        [first, *_] = store.catalogue.live(connection)
-        index = store.catalogue.index_of(connection, first)
-        mine = sorted(run.subject for run in index)[:MOST]
-        between = t.subject.between(mine[0], mine[-1])
-        found = connection.execute(select(t.subject, t.tag).where(between)).tuples()
-        return {subject: tag for subject, tag in found if subject is not None}
+        found = connection.execute(whose).tuples().all()
+    yield from map(dict, list(portions(found, SLICE))[turn::of])
 
 
 def _months(store: Store) -> range:
@@ -131,19 +134,18 @@ def _months(store: Store) -> range:
     return range(files[0].month, files[-1].month + 1)
 
 
-def _laid(
-    store: Store, whose: Mapping[bytes, bytes], months: range
-) -> Iterator[tuple[list[str], Opened]]:
+def _laid(store: Store, turn: int, of: int) -> Iterator[tuple[list[str], Opened]]:
     """Yield the meter points of a slice and its meter-days, month by month."""
-    slices = Slices(store.database, store.catalogue, store.objects)
+    slices, months = Slices(store.database, store.catalogue, store.objects), _months(store)
     aad = envelope.row_aad(store.identity, _REGISTER, b"")
     every = Window(0, FOREVER)
-    for some in portions(sorted(whose), SLICE):
+    for some in _slices(store, turn, of):
         with store.database.hot_read() as connection:
-            known = FleetKeys(store.keys).proven(connection, {one: whose[one] for one in some})
-        names, deks = zip(*(known[subject] for subject in some), strict=True)
-        windows = Windows({subject: [every] for subject in some})
-        snapshot = slices.snapshot(some, REGISTERS, months, 1)
+            known = FleetKeys(store.keys).proven(connection, some)
+        subjects = sorted(known)
+        names, deks = zip(*(known[subject] for subject in subjects), strict=True)
+        windows = Windows({subject: [every] for subject in subjects})
+        snapshot = slices.snapshot(subjects, REGISTERS, months, 1)
         for month in months:
             rows, who = slices.rows(snapshot, (_REGISTER, month))
             moment = slices.moment(snapshot, rows)
