@@ -37,7 +37,7 @@ from store.fleet_facts import (
     plain,
     plainly_hold,
 )
-from store.fleet_pages import Page
+from store.fleet_pages import Page, Seen
 from store.grants import FleetQuestion, Withheld
 from store.marks import Marks
 
@@ -64,7 +64,7 @@ class Bulk:
         question: FleetQuestion,
         now: float,
         tags: Iterable[bytes] | None = None,
-        seen: list[Page] | None = None,
+        seen: Seen | None = None,
     ) -> Iterator[list[Decided]]:
         """Yield what is decided of each meter point, some thousand at once.
 
@@ -77,7 +77,7 @@ class Bulk:
                 None for every one that the party has a
                 registration to (a supplier, a network) or a consent to (an Other User), whether
                 that holds or not.
-            seen: Gets the facts that the decisions rest on, of a list; see `unchanged`.
+            seen: Gets what the decisions rest on, of a list; see `unchanged`.
 
         Raises:
             InputError: The question cannot be meant; see `access.decide`.
@@ -87,22 +87,27 @@ class Bulk:
         leaves = Leaves() if tags is None else self._kept(now)
         return self._pages(question.party.code, alike, leaves, tags, None if tags is None else seen)
 
-    def unchanged(self, party: str, tags: Iterable[bytes], seen: Sequence[Page]) -> bool:
+    def unchanged(self, party: str, tags: Iterable[bytes], seen: Seen) -> bool:
         """Return whether what was decided of ``tags`` is what would be decided now.
 
-        That is so where the facts are the same rows under the same leaves, and there is neither
-        consent nor choice among them, which time wears out. False may be said of what is the same.
+        That is so where neither consent nor choice is among the facts, which time wears out, and
+        nothing was logged meanwhile that states or ends a fact, or the facts are the same rows
+        under the same leaves all the same. False may be said of what is the same.
 
         Args:
             party: Who asked.
             tags: The meter points, in the order in which they were decided.
-            seen: The facts that `decide_all` rested on.
+            seen: What `decide_all` rested on.
         """
-        if any(page.consents or page.choices for page in seen):
+        if any(page.consents or page.choices for page in seen.pages):
             return False
-        with self._database.read() as connection, fleet_rows.tables_of(connection):
-            pages = fleet_pages.listed(connection, tags, party)
-            return all(now == was for now, was in zip_longest(pages, seen))
+        with self._database.read() as connection:
+            # Leaves of PostgreSQL's transactions become visible in another order than their ids'.
+            if self._database.is_local and fleet_pages.only_answers(connection, seen.newest):
+                return True
+            with fleet_rows.tables_of(connection):
+                pages = fleet_pages.listed(connection, tags, party)
+                return all(now == was for now, was in zip_longest(pages, seen.pages))
 
     def _kept(self, now: float) -> Leaves:
         """Return the leaves that were read in this minute: a fleet's slices rest on the same."""
@@ -116,7 +121,7 @@ class Bulk:
         alike: Alike,
         leaves: Leaves,
         tags: Iterable[bytes] | None,
-        seen: list[Page] | None,
+        seen: Seen | None,
     ) -> Iterator[list[Decided]]:
         marks = self._marks.maker()
         own = fleet_pages.consented if alike.by_consent else fleet_pages.registered
@@ -133,12 +138,14 @@ class Bulk:
 
 
 def _read(
-    connection: Connection, found: Iterator[Page], leaves: Leaves, seen: list[Page] | None
+    connection: Connection, found: Iterator[Page], leaves: Leaves, seen: Seen | None
 ) -> Pages:
     """Yield the facts of each page, and what its leaves state."""
+    if seen is not None:
+        seen.newest = fleet_pages.newest(connection)
     for page in found:
         if seen is not None:
-            seen.append(page)
+            seen.pages.append(page)
         yield page, leaves.take(connection, page)
 
 

@@ -2,8 +2,9 @@
 
 Asked before a row is opened, and once more before what was made of it is published.
 
-The second time the facts are looked at first: where each is the one that the first answer rested
-on, and none of them wears out by time, the answer is the same and no fact is ruled on again.
+The second time it is asked first whether anything was stated meanwhile, and the facts are looked
+at: where each is the one that the first answer rested on, and none of them wears out by time, the
+answer is the same and no fact is ruled on again.
 
 Meter points are asked for by the names that they had at the start. A look-up key that is rotated
 meanwhile gives them others: each is asked for by every name that it may have by now.
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING
 from store.decided import Allowed, Decided
 from store.errors import RefusedError
 from store.exported import Export, Meter
+from store.fleet_pages import Seen
 from store.grants import FleetQuestion
 from store.reads import Register, Window
 
 if TYPE_CHECKING:
-    from store.fleet_pages import Page
     from store.grounds import Party
     from store.parts import Store
 
@@ -46,7 +47,7 @@ class Allowance:
     windows: Windows = field(repr=False)
     codes: Mapping[bytes, str] = field(repr=False)
     party: Party = field(compare=False)
-    facts: Sequence[Sequence[Page]] = field(repr=False, compare=False)
+    facts: Sequence[Seen] = field(repr=False, compare=False)
 
     def stands(self, store: Store, export: Export, meters: Sequence[Meter]) -> bool:
         """Return whether all of it may still be read, and no more and no less."""
@@ -67,9 +68,9 @@ def allowance(store: Store, export: Export, meters: Sequence[Meter]) -> Allowanc
     party, tags = party_of(store, export.party), _tags(meters)
     now: dict[bytes, list[Allowed]] = {}
     why: dict[bytes, str] = {}
-    seen: list[list[Page]] = []
+    seen: list[Seen] = []
     for question in questions(store, export, party):
-        seen.append([])
+        seen.append(Seen())
         for batch in decisions(store, question, tags, seen[-1]):
             for tag, allowed, withheld, _ in batch:
                 if withheld:
@@ -99,7 +100,7 @@ def decisions(
     store: Store,
     question: FleetQuestion,
     tags: Sequence[bytes] | None,
-    seen: list[Page] | None = None,
+    seen: Seen | None = None,
 ) -> Iterator[list[Decided]]:
     """Yield what is decided of meter points, named as ``tags`` does; see `Bulk.decide_all`."""
     now = store.clock.now()

@@ -15,18 +15,22 @@ None where it has none. Consents and choices are few: they come apart, with the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store import fleet_rows
 from store.database import portions
+from store.leaves import Kind, kind_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 PAGE: Final = 2_048  # meter points held at once: their rows and decisions stay near the core
 Rows = Sequence[tuple[Any, ...]]
+_ANSWERS: Final = frozenset({Kind.INTENT, Kind.OUTCOME, Kind.DENIED, Kind.EXPORT})
+_FEW: Final = 1_000  # leaves, read in less time than the facts of a slice
 _SUPPLY, _HOME = itemgetter(1), itemgetter(6)  # where a row of facts names its entries
 
 
@@ -47,6 +51,34 @@ class Page(NamedTuple):
         """Yield the log entry that each of its facts names, some more than once; None for none."""
         beside = chain(self.consents, self.choices)
         return chain(map(_SUPPLY, self.facts), map(_HOME, self.facts), map(itemgetter(0), beside))
+
+
+@dataclass(slots=True)
+class Seen:
+    """What decisions about a list rest on.
+
+    Attributes:
+        pages: The facts.
+        newest: The number of the last log leaf that there was.
+    """
+
+    pages: list[Page] = field(default_factory=list)
+    newest: int = 0
+
+
+def newest(connection: Connection) -> int:
+    """Return the number of the last log leaf that there is."""
+    [(found,)] = fleet_rows.LAST_LEAF.rows(connection)
+    return found or 0
+
+
+def only_answers(connection: Connection, since: int) -> bool:
+    """Return whether all that was logged after leaf ``since`` is of kinds that change no fact.
+
+    Of many leaves False is said: who asks had better look at the facts.
+    """
+    leaves = fleet_rows.LATER_LEAVES.rows(connection, since=since, most=_FEW + 1)
+    return len(leaves) <= _FEW and all(kind_of(leaf) in _ANSWERS for (leaf,) in leaves)
 
 
 def registered(connection: Connection, party: str) -> Iterator[Page]:

@@ -93,6 +93,14 @@ PROOFS = Prepared(
     many=True,
 )
 
+LAST_LEAF = Prepared(select(func.max(_l.c.id)))
+LATER_LEAVES = Prepared(
+    select(_l.c.leaf)
+    .where(_l.c.id > bindparam("since", type_=Integer))
+    .order_by(_l.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+
 _MOST: Final = bindparam("most", type_=Integer)
 _t, _r, _c, _s = (
     tables.tenancies.c, tables.registrations.c, tables.consents.c, tables.supply_choices.c

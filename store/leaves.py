@@ -84,6 +84,11 @@ class Entry:
     detail: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+def kind_of(leaf: bytes) -> str:
+    """Return the kind that a leaf records."""
+    return str(orjson.loads(leaf[1:])["kind"])
+
+
 def canonical(value: Any) -> bytes:
     """Return canonical JSON: keys sorted, no blanks, UTF-8 (RFC 8785 for the values used here)."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -24,7 +24,7 @@ from store.log import Entry, Kind
 from store.marks import SECRET, Marks
 from store.policy import GRANULARITIES
 from store.reads import HALF_HOUR, Mpxn, Register, Window
-from tests.world import ALL, NOON, World, mpan
+from tests.world import ALL, NOON, World, days_of, mpan
 
 SLOT = int(NOON // HALF_HOUR)  # the half-hour of now
 HOMES = [mpan(number) for number in range(5)]
@@ -392,6 +392,82 @@ def test_the_leaves_that_slices_share_are_read_once(
     for tag in tags:
         assert [one.code for one in at_once(world, question, [tag])] == [""]
     assert sum(read[1:]) < sum(read) == 2  # five homes, one leaf of tenancies, one of registrations
+
+
+# ---- looked at once more -----------------------------------------------------------------------
+
+
+def noted(world: World, question: FleetQuestion, tags: list[bytes]) -> fleet_pages.Seen:
+    seen = fleet_pages.Seen()
+    assert list(world.store.bulk.decide_all(question, world.clock.now(), tags, seen))
+    return seen
+
+
+def log(world: World, *kinds: Kind) -> None:
+    with world.store.database.write() as connection:
+        world.store.log.append(connection, *(Entry(kind, "some act") for kind in kinds))
+
+
+ANSWERS = (Kind.INTENT, Kind.OUTCOME, Kind.DENIED, Kind.EXPORT)
+DONE: dict[str, Any] = {
+    "nothing": lambda world, home, party: None,
+    "another home is registered": lambda world, home, party: world.store.facts.add_registrations(
+        [Supply(HOMES[4], party, "IS", "domestic", ALL)]
+    ),
+    "the home is registered again": lambda world, home, party: world.store.facts.add_registrations(
+        [Supply(home, party, "IS", "nondomestic", ALL)]
+    ),
+    "its registration ends": lambda world, home, party: world.store.facts.add_registrations(
+        [Supply(home, party, "IS", "domestic", Window(ALL.start, SLOT))]
+    ),
+    "somebody moves in": lambda world, home, party: world.store.facts.add_tenancy(home, SLOT - 50),
+    "the customer is forgotten": lambda world, home, party: world.store.facts.erase([home], "x"),
+    "the customer opts out": lambda world, home, party: world.store.facts.choose(
+        home, party, "P1D", "opt-out"
+    ),
+    "reads come of a new home": lambda world, home, party: world.keep(days_of(HOMES[3], (1, [7]))),
+}
+
+
+@pytest.mark.parametrize("what", DONE)
+def test_what_was_decided_is_said_to_stand_only_where_each_fact_is_the_same(
+    world: World, what: str
+) -> None:
+    home = HOMES[0]
+    question, tags = supplied(world, home, HOMES[1]), [world.store.keys.tags.of(home)]
+    seen, party = noted(world, question, tags), world.party("supplier")
+    before = list(at_once(world, question, tags))
+    DONE[what](world, home, party)
+    stands = world.store.bulk.unchanged(party, tags, seen)
+    assert stands == (noted(world, question, tags).pages == seen.pages)
+    if stands:
+        assert list(at_once(world, question, tags)) == before
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_facts_are_looked_at_again_where_anything_but_answers_was_logged(
+    world: World, kind: Kind
+) -> None:
+    """Taken away by hand, the fact tells whether anybody looked."""
+    question, tags = supplied(world, HOMES[0]), [world.store.keys.tags.of(HOMES[0])]
+    seen = noted(world, question, tags)
+    with world.store.database.write() as connection:
+        connection.execute(delete(tables.registrations))
+    log(world, Kind.INTENT, kind, Kind.OUTCOME)
+    looked = not world.store.bulk.unchanged(world.party("supplier"), tags, seen)
+    assert looked == (kind not in ANSWERS or not world.store.database.is_local)
+
+
+def test_after_a_thousand_answers_facts_are_looked_at_again(world: World) -> None:
+    question, tags = supplied(world, HOMES[0]), [world.store.keys.tags.of(HOMES[0])]
+    seen = noted(world, question, tags)
+    log(world, *[Kind.INTENT] * 1_000)
+    with world.store.database.write() as connection:
+        connection.execute(delete(tables.registrations))
+    party = world.party("supplier")
+    assert world.store.bulk.unchanged(party, tags, seen) == world.store.database.is_local
+    log(world, Kind.INTENT)
+    assert not world.store.bulk.unchanged(party, tags, seen)
 
 
 def test_one_meter_point_that_was_tampered_with_spoils_no_other(world: World) -> None:
