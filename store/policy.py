@@ -16,6 +16,10 @@ from store.policy_matrix import generate, pairs
 from store.reads import Register
 from store.rules import Asked, Rules, unknown_codes
 
+WHOLE = (  # what a set has besides its Cedar policies
+    "bases.toml", "consents.toml", "limits.toml", "response-times.toml", "retention.toml",
+    "roles.csv", "schema.cedarschema", "services.toml",
+)  # fmt: skip
 _KINDS_OF_FILE = (".cedar", ".cedarschema", ".csv", ".toml")
 GRANULARITIES = ("PT30M", "P1D", "P1M")  # finest first
 PREMISES = ("domestic", "microbusiness", "nondomestic")
@@ -100,6 +104,12 @@ def read(folder: Path | None = None) -> dict[str, str]:
         raise StoreError("a policy file cannot be read", code="policy") from error
     if not texts:
         raise StoreError("there is no policy here", code="policy")
+    if lacking := sorted(set(WHOLE) - texts.keys()):
+        raise StoreError(
+            f"the policy set lacks {', '.join(lacking)}: begin with the one that comes with this "
+            "program (policies/)",
+            code="policy",
+        )
     return texts
 
 

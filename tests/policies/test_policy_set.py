@@ -15,13 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 import meterkeep
+from store import limit_rules
 from store.access import decide
 from store.errors import StoreError
 from store.grants import Grant, Question, Refused
 from store.grounds import FOREVER, Consent, Grounds, Party, Tenancy
 from store.initialising import initialise
 from store.offices import may
-from store.policy import Policy, load, parse, read
+from store.policy import WHOLE, Policy, load, parse, read
 from store.policy_check import Example, examples, findings
 from store.policy_matrix import generate, pairs
 from store.reads import HALF_HOUR, Register, Window
@@ -383,3 +384,11 @@ def test_generate_writes_what_the_matrix_says(copied: Path) -> None:
     done = CliRunner().invoke(meterkeep.build(), ["policy", "generate", str(copied)])
     assert done.exit_code == 0
     assert ("ES", "4.6.1") in load(copied).matrix
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_set_that_lacks_a_file_is_told_which(copied: Path, name: str) -> None:
+    (copied / name).unlink()
+    for asked in (load, limit_rules.load, findings):
+        with pytest.raises(StoreError, match=f"lacks {name}: begin with"):
+            asked(copied)
