@@ -11,6 +11,7 @@ is: that goes with `export_meters`, and what the export rested on can be held to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, insert, select
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 SIZE: Final = 16  # bytes of an entry
+_V1: Final = fields(b"meterkeep export meter v1")
+_V2: Final = fields(b"meterkeep export meter v2")
+_NUMBERS: Final = Struct(">HHHQHQ")  # registers, start and end, each behind its length
 _t = tables.export_grounds
 
 
@@ -55,7 +59,7 @@ def meter_leaf(
 
     Without ``entry`` it is version 1, as an older program wrote it.
     """
-    numbers = registers.to_bytes(2, "big"), start.to_bytes(8, "big"), end.to_bytes(8, "big")
+    numbers = _NUMBERS.pack(2, registers, 8, start, 8, end)  # as `fields` has them
     if not entry:
-        return fields(b"meterkeep export meter v1", tag, subject, *numbers)
-    return fields(b"meterkeep export meter v2", tag, subject, *numbers, entry)
+        return _V1 + fields(tag, subject) + numbers
+    return _V2 + fields(tag, subject) + numbers + fields(entry)

@@ -21,7 +21,7 @@ from store.timing_book import HOUR, TimingBook
 from store.timings import EDGES, LAST, SIZES, STEP, Kind, Spread, bucket_of, size_of, together
 from tests.world import FakeClock, World
 
-VECTORS = json.loads((Path(__file__).parent.parent / "vectors/timing.json").read_text())
+VECTORS = json.loads((Path(__file__).parent / "timings.json").read_text())
 POLICY = policy.load()
 MEASURE = response_rules.load().measure
 READ = Kind("4.8.1", "consent", 19_056, "answered")
