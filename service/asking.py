@@ -46,6 +46,7 @@ class Asked:
         calendar: The local intervals of the answer; None for half-hours.
         as_of: A commit number, or seconds since 1970; None for now.
         sample: Some days of it; None for all.
+        newest: Whether a refusal tells how it stands at the end of the window, that nobody named.
     """
 
     srv: str
@@ -57,6 +58,7 @@ class Asked:
     partial: bool
     as_of: int | float | None
     sample: Sample | None
+    newest: bool = False
 
     @property
     def half_hours(self) -> int:
@@ -76,6 +78,7 @@ class Asked:
             partial=self.partial,
             as_of=self.as_of,
             sample=self.sample,
+            newest=self.newest,
         )
 
 

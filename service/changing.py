@@ -4,11 +4,13 @@
 
 Decided as a read of all that is told, and no value leaves. Where no window is named it is the ten
 years that end with this month, and of them what may be read: a copy is kept of all that there was.
+Where that is nothing, the refusal tells how it stands at the end: nobody asked for ten years ago.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -85,12 +87,13 @@ def question(words: Words, now: float) -> tuple[int, Asked]:
     given = rest.pop("since", [])
     if len(given) > 1:
         raise InputError("a parameter stands twice", code="repeated_parameter")
-    if "from" not in rest and "to" not in rest:
+    unsaid = "from" not in rest and "to" not in rest
+    if unsaid:
         start, end = _usual(datetime.fromtimestamp(now, LONDON).date())
         rest |= {"from": [stamp(start)], "to": [stamp(end)]}
         rest.setdefault("partial", ["true"])
     rest.setdefault("srv", [USUAL])
-    asked = parse(rest, KNOWN)
+    asked = replace(parse(rest, KNOWN), newest=unsaid)
     if not given or not given[0]:
         raise InputError("`since` is needed", code="missing_parameter")
     if not _COMMIT.match(given[0]):

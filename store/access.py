@@ -97,7 +97,8 @@ def decide(question: Question, facts: Grounds, policy: Policy, now: float) -> Gr
     heard: Heard = {}
     ruling = rule(question, registers, role, facts, policy, now, heard)
     if ruling.withheld and (not question.partial or not ruling.parts):
-        code, would = ruling.withheld[0].code, replace(question, partial=True)
+        named = ruling.withheld[-1 if question.newest else 0]
+        code, would = named.code, replace(question, partial=True)
         part = rule(would, registers, role, facts, policy, now, heard)
         of = part.registers if part.parts else ()
         raise Refused(code, ruling.reasons[code], part.parts, part.withheld, of)

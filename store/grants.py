@@ -37,6 +37,7 @@ class Question:
         partial: Whether a part of the window is better than a refusal.
         sample: Some days of what is allowed; None for all of it. The whole window must be allowed
             as if all of it were asked for: whether it is never depends on which days were drawn.
+        newest: Whether the last half-hour that is withheld names a refusal, rather than the first.
     """
 
     party: Party
@@ -49,6 +50,7 @@ class Question:
     partial: bool = False
     as_of: int | float | None = None
     sample: Sample | None = None
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

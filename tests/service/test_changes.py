@@ -116,6 +116,22 @@ def test_it_is_decided_as_a_read_and_refused_alike(calling: Calling, world: Any)
     calling(body)
 
 
+def test_who_named_no_window_is_told_how_it_stands_and_not_how_it_stood(
+    calling: Calling, world: Any
+) -> None:
+    """A copy of what was erased, or is allowed no more, is to go: the code must say so."""
+
+    async def body(caller: Any) -> None:
+        named = {"from": "2020-01-01T00:00:00Z", "to": "2025-03-01T00:00:00Z", "partial": "true"}
+        world.store.facts.erase([HOME], "asked to")
+        told = await ask(caller, since=1)
+        assert (told.status_code, told.json()["code"]) == (410, "erased")
+        first = await ask(caller, since=1, **named)
+        assert (first.status_code, first.json()["code"]) == (403, "before_move_in")
+
+    calling(body)
+
+
 def test_a_permission_of_days_is_told_days(calling: Calling, world: Any) -> None:
     async def body(caller: Any) -> None:
         since = correct(world, date(2025, 2, 10), slice(10, 12)) - 1
