@@ -60,6 +60,8 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"{register_}  {begin} .. {end}"
     if not found:
         yield f"nothing reads otherwise than at commit {told['since']}"
+    for kept in told["withheld"]:
+        yield f"withheld: {kept['from']} .. {kept['to']}: {kept['code']}"
 
 
 def _stamp(text: str | None) -> str | None:

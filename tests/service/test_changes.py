@@ -239,7 +239,14 @@ def test_an_answer_has_a_bound_whatever_changed() -> None:
 
 
 def test_people_are_told_in_lines() -> None:
-    told = {"since": 3, "series": [{"register": "active_import", "changed": []}]}
+    told: dict[str, Any] = {"since": 3, "withheld": [], "series": []}
+    told["series"] = [{"register": "active_import", "changed": []}]
     assert list(_lines(told)) == ["nothing reads otherwise than at commit 3"]
-    told["series"][0]["changed"] = [["a", "b"], ["c", "d"]]  # type: ignore[index]
+    told["series"][0]["changed"] = [["a", "b"], ["c", "d"]]
     assert list(_lines(told)) == ["active_import  a .. b", "active_import  c .. d"]
+
+
+def test_people_are_told_what_was_not_compared() -> None:
+    kept = {"from": "e", "to": "f", "code": "consent_withdrawn"}
+    told = {"since": 3, "withheld": [kept], "series": []}
+    assert list(_lines(told))[1:] == ["withheld: e .. f: consent_withdrawn"]
