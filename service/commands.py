@@ -202,7 +202,9 @@ def _stamp(text: str) -> str:
 
 def _explained(told: Mapping[str, Any]) -> list[str]:
     if told["allowed"]:
-        first = f"allowed as {told['role']}, {told['granularity']}: {', '.join(told['registers'])}"
+        some = f" of a sample ({told['sample']})" if "sample" in told else ""
+        what = f"{told['granularity']}{some}: {', '.join(told['registers'])}"
+        first = f"allowed as {told['role']}, {what}"
     else:
         would = f"; with --partial this would be answered, of {', '.join(told['registers'])}:"
         first = "refused" + (would if told["parts"] else "")

@@ -102,7 +102,9 @@ def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     points = running.clients / "points"
     points.write_text(HOME)
     result, error = run("decide", "--mpxn-file", str(points), *WINDOW, "--client", client)
-    assert "allowed as OU" in result.stdout
+    assert "allowed as OU, PT30M: active_import" in result.stdout
+    result, error = run("decide", HOME, *WINDOW, "--client", client, "--sample", "weekly")
+    assert "allowed as OU, PT30M of a sample (weekly): active_import" in result.stdout
     result, error = run("read", "1800021679848", *WINDOW, "--client", client)
     assert isinstance(error, RefusedError)
     assert error.code == "consent_missing"
