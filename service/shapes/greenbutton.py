@@ -1,13 +1,16 @@
 """`application/atom+xml`: Green Button, one Atom feed of ESPI resources.
 
     UsagePoint                  the caller's own handle; electricity or gas
-      MeterReading  n           one a series
-        ReadingType n           register, unit, interval
-        IntervalBlock n         the reads, each with its quality
+      MeterReading  s           one a series
+        ReadingType s           register, unit, interval
+        IntervalBlock           the reads, each with its quality
+
+A series is named by what it is: register, interval and window. So an id stands for one thing in
+every feed, and who joins the feeds of two months, or of a house's gas and electricity, has both.
 
 NAESB REQ.21 ESPI: names, order and codes of espi.xsd 4.0 (2023). A missing half-hour has no
 IntervalReading, so that no reader takes it for zero. Of a gap nothing else is said here: what was
-withheld stands in the header. Links are relative, and ids the same in each answer.
+withheld stands in the header. Links are relative.
 """
 
 from __future__ import annotations
@@ -59,10 +62,12 @@ def encode(reply: Reply) -> bytes:
             "</espi:ServiceCategory></espi:UsagePoint>",
         ),
     ]  # fmt: skip
-    for at, (series, (readings, _)) in enumerate(zip(reply.series, batches, strict=True), start=1):
-        reading, kind = f"{point}/MeterReading/{at}", f"ReadingType/{at}"
-        block, name = f"{reading}/IntervalBlock", series.register.word
-        begins, lasts = series.window.start * HALF_HOUR, len(series.window) * HALF_HOUR
+    for series, (readings, _) in zip(reply.series, batches, strict=True):
+        name, lasts = series.register.word, len(series.window) * HALF_HOUR
+        begins = series.window.start * HALF_HOUR
+        which = f"{name}-{interval}-{begins}-{begins + lasts}"
+        reading, kind = f"{point}/MeterReading/{which}", f"ReadingType/{which}"
+        block = f"{reading}/IntervalBlock"
         entries += [
             _entry(reading, updated, name, [block, kind], "<espi:MeterReading/>"),
             _entry(kind, updated, name, [], _reading_type(series.register, interval)),
@@ -72,7 +77,7 @@ def encode(reply: Reply) -> bytes:
                 "</espi:IntervalBlock>",
             ),
         ]  # fmt: skip
-    feed = f"<id>{_identity(point)}</id><title>{escape(reply.srv)}</title>"
+    feed = f"<id>{_identity(f'feed of {point}')}</id><title>{escape(reply.srv)}</title>"
     author = "<author><name>Meterkeep</name></author>"
     opening = f"{_HEAD}{feed}<updated>{updated}</updated>{author}\n"
     return (opening + "\n".join(entries) + "\n</feed>\n").encode()

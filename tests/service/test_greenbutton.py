@@ -126,6 +126,34 @@ def test_the_resources_are_linked_and_named_the_same_each_time() -> None:
             assert related in ups or related in links, related
 
 
+def named(feed: ET.Element) -> dict[str, bytes]:
+    """Return what each id of a feed, its own included, stands for."""
+    entries = {one.findtext(f"{ATOM}id", ""): one for one in feed.iter(f"{ATOM}entry")}
+    assert feed.findtext(f"{ATOM}id") not in entries
+    return {name: ET.tostring(one[-1]) for name, one in entries.items()}
+
+
+def test_an_id_stands_for_one_thing_in_every_feed() -> None:
+    """Who joins two feeds by their ids, as readers of Atom do, loses nothing of either."""
+    january = whole(date(2025, 1, 1), date(2025, 2, 1))
+    march = whole(date(2025, 3, 1), date(2025, 4, 1))
+    gas = whole(date(2025, 1, 1), date(2025, 2, 1), Register.GAS_IMPORT)
+    feeds = [
+        feed_of(january), feed_of(march), feed_of(march, january), feed_of(gas),
+        feed_of(january, calendar=Calendar("P1D")),
+    ]  # fmt: skip
+    joined: dict[str, bytes] = {}
+    for feed in feeds[:3] + feeds[4:]:
+        for name, content in named(feed).items():
+            assert joined.setdefault(name, content) == content
+    assert sum(b"IntervalBlock" in content for content in joined.values()) == 3
+    reading_types = [
+        {name for name, content in named(feed).items() if b"ReadingType" in content}
+        for feed in feeds
+    ]
+    assert not reading_types[0] & reading_types[3]
+
+
 def test_nothing_read_is_still_a_feed() -> None:
     assert blocks(feed_of()) == []
     empty = whole(date(2025, 1, 1), date(2025, 1, 2))
