@@ -70,7 +70,7 @@ class Desk:
             principal: Who asks.
             handle: The party's own ``mp_..``.
             asked: What is asked.
-            verb: ``read``, ``coverage`` or ``decide``: the action that a refusal's leaf names.
+            verb: ``read``, ``coverage``, ``changes``, ``decide``: what a refusal's leaf calls it.
 
         Raises:
             BadTokenError: The party is known no more.

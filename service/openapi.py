@@ -35,7 +35,8 @@ _PROBLEMS = {
     "`invalid_dpop_proof`, `used_before`.",
     403: "Refused by a decision; `code` says why: `not_registered`, `consent_missing`, "
     "`consent_expired`, `consent_withdrawn`, `reminder_lapsed`, `outside_consent_window`, "
-    "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`.",
+    "`before_move_in`, `granularity_not_consented`, `opted_out`, `srv_not_permitted_for_role`. "
+    "Of the log and of reports: `role_not_permitted`.",
     404: "Not yours, or not there: `unknown_meter_point`, `unknown_export`, `unknown_part`. "
     "Of the log: `not_found`, `unknown_entry`.",
     406: "None of the shapes is acceptable: `not_acceptable`.",

@@ -106,8 +106,8 @@ REPORT: Final[Document] = {
     ],
     "responses": answer(
         "How requests stood against their targets, by catalogue, variant, size and kind of role. "
-        "For auditors. Quantiles are upper bounds, seconds; a share has two bounds; `by_radio` is "
-        "what re-reading the meters would have taken in all, two bounds.",
+        "For auditors and operators. Quantiles are upper bounds, seconds; a share has two bounds; "
+        "`by_radio` is what re-reading the meters would have taken in all, two bounds.",
         {
             "measure": _MEASURE,
             "own": {"seconds": 1.5, "share": 0.95},

@@ -68,7 +68,7 @@ class Times:
         return _answer(estimate(self._rules, counts, spreads, asked.srv, asked.window, now))
 
     async def response_time_report(self, request: Request) -> Response:
-        """Show an auditor how requests stood against their targets."""
+        """Show an auditor or an operator how requests stood against their targets."""
         principal = await self._principal(request)
         party = await self._desk.party(principal)
         words = _words(request, ("from", "to"))

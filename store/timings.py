@@ -4,8 +4,8 @@
                2**(1/8) times the one before; one bucket more holds what took longer
     size       the smallest of SIZES that holds a request's half-hours
 
-What is told of a quantile is the upper edge of its bucket: never less than the true one, and never
-more by over a ninth part of it (`STEP`). What a bucket's number means never changes: it is kept.
+What is told of a quantile is the upper edge of its bucket: never less than the true one, and more
+by less than a tenth part of it (`STEP`). What a bucket's number means never changes: it is kept.
 """
 
 from __future__ import annotations
