@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.app import create_app
-from store import envelope, readstore
+from store import envelope, plans, readstore
 from store.errors import CatalogueError
 from store.log import _refusal
 
@@ -190,7 +190,7 @@ def test_what_goes_wrong_in_the_leafs_transaction_costs_no_leaf(
 ) -> None:
     """The look-up there is a first try: what it meets is told by the second, beside the leaf."""
     looks: list[bool] = []
-    resolved = type(world.store.reads)._resolved
+    resolved = plans.Planner.resolved
 
     def failing(self: Any, connection: Any, asked: Any, *, ask: bool = True) -> Any:
         looks.append(ask)
@@ -204,7 +204,7 @@ def test_what_goes_wrong_in_the_leafs_transaction_costs_no_leaf(
     async def body(caller: Any) -> None:
         app = create_app(world.store)
         await (await ask(caller, app)).task  # from now on nobody else writes: requests are allowed
-        monkeypatch.setattr(type(world.store.reads), "_resolved", failing)
+        monkeypatch.setattr(plans.Planner, "resolved", failing)
         asked = await ask(caller, app)
         await asked.task
         assert asked.status == 200

@@ -106,7 +106,7 @@ def test_nothing_is_opened_and_no_key_is_needed(
 
     kept.keep(days_of(HOME, (DAY + 1, [7])))
     monkeypatch.setattr(envelope, "unseal", refuse)
-    monkeypatch.setattr(kept.store.reads._tenancies, "all_deks", refuse)
+    monkeypatch.setattr(kept.store.reads._planner._tenancies, "all_deks", refuse)
     assert told(kept, 1) == [48]
 
 

@@ -166,7 +166,7 @@ def test_a_row_of_another_store_does_not_open(
     [name], subject = home.live(), subject_of(home, 1)
     box = box_at(home, name, subject)
     with home.store.database.read() as connection:
-        deks = home.store.reads._tenancies.all_deks(connection, [subject])
+        deks = home.store.reads._planner._tenancies.all_deks(connection, [subject])
     here = envelope.row_aad(home.store.identity, 1, subject)
     assert envelope.unseal(deks[subject][1].key, here, box)
     there = envelope.row_aad(b"another store's ", 1, subject)
