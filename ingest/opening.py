@@ -10,7 +10,7 @@ from typing import Protocol
 from ingest.profiles import Form, Profile
 from ingest.ranges import Parser
 from ingest.rules import Rules
-from ingest.sources import csv, lcl, octopus
+from ingest.sources import csv, lcl, mmc, octopus
 from ingest.sources.files import Text
 from ingest.sources.layout import DELIMITERS, Layout, Role, roles
 from ingest.sources.parquet import Rows
@@ -67,6 +67,9 @@ def look(path: Path, profile: Profile) -> Opened:
         parser = rows.choose(at)
         rules = profile.stamped(_time(at)).rules()
         return Opened(rows, parser, rules, parser.header, 0)
+    if profile.form is Form.MMC:
+        response = mmc.Response.look(path, profile.salt)
+        return Opened(response, response.parser, profile.rules(), mmc.HEADER, 0)
     text = Text.look(path, profile.salt)
     layout, rules = layout_of(text.header, text.first, profile)
     header = text.header.decode("utf-8-sig").rstrip("\r\n")
@@ -84,6 +87,8 @@ def layout_of(header: bytes, first: bytes, profile: Profile) -> tuple[Layout, Ru
     if profile.form is Form.OCTOPUS:
         found, unit = octopus.layout(header, first)
         return found, profile.rules(unit)
+    if profile.form is Form.MMC:  # refused lines of a response: a replay's
+        return mmc.LAYOUT, profile.rules()
     found, at = csv.layout(
         header, first, profile.columns, profile.given, profile.delimiter or DELIMITERS[0]
     )

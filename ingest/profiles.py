@@ -31,12 +31,18 @@ class Form(StrEnum):
     CSV = "csv"
     OCTOPUS = "octopus"
     PARQUET = "parquet"
+    MMC = "mmc"
 
 
+_STAMPS = {  # where neither the file nor a setting says
+    Form.LCL: Stamp.START,
+    Form.MMC: Stamp.END,  # SMETS2; a SMETS1 meter stamps the start (domain 5)
+}
 _TAKEN_BY = {  # which forms take which setting
-    "stamp": {Form.LCL, Form.CSV, Form.PARQUET},
+    "stamp": {Form.LCL, Form.CSV, Form.PARQUET, Form.MMC},
     "unit": {Form.CSV, Form.PARQUET},
-    "mpxn": {Form.OCTOPUS, Form.CSV, Form.PARQUET},
+    "register": {Form.LCL, Form.CSV, Form.OCTOPUS, Form.PARQUET},
+    "mpxn": {Form.OCTOPUS, Form.CSV, Form.PARQUET, Form.MMC},
     "columns": {Form.CSV, Form.PARQUET},
     "delimiter": {Form.CSV},
 }
@@ -72,9 +78,10 @@ class Profile:
         for name, forms in _TAKEN_BY.items():
             if getattr(self, name) and self.form not in forms:
                 raise _bad(f"profile {self.form} takes no {name}")
-        if self.form is Form.OCTOPUS and self.mpxn is None:
+        if self.form in (Form.OCTOPUS, Form.MMC) and self.mpxn is None:
             raise InputError(
-                "an Octopus export names no meter point: give --mpxn", code="meter_point_needed"
+                "an Octopus export names no meter point, and a response only a device: give --mpxn",
+                code="meter_point_needed",
             )
         if self.delimiter is not None and self.delimiter not in DELIMITERS:
             raise _bad("the delimiter is one of , ; | or a tab")
@@ -93,7 +100,7 @@ class Profile:
     @property
     def text(self) -> str:
         """The canonical text."""
-        stamp = self.stamp or (Stamp.START if self.form is Form.LCL else None)
+        stamp = self.stamp or _STAMPS.get(self.form)
         settings = {
             **{_COLUMN + role: name for role, name in self.columns.items()},
             "delimiter": self.delimiter,
@@ -169,7 +176,7 @@ class Profile:
                 code="unit_not_of_register",
             )
         return Rules(
-            stamp=self.stamp or Stamp.START,
+            stamp=self.stamp or _STAMPS.get(self.form, Stamp.START),
             unit=unit,
             register=register,
             mpxn=meterpoints.NONE if self.mpxn is None else meterpoints.number_of(self.mpxn),

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     """A stable reason, with `sentence` for whoever must act on it."""
 
     CUT_SHORT = "cut_short"
+    MESSAGE_FAILED = "message_failed"
     MALFORMED_LINE = "malformed_line"
     NO_VALUE = "no_value"
     NOT_A_NUMBER = "not_a_number"
@@ -53,6 +54,8 @@ _SENTENCES = {
     Reason.MALFORMED_LINE: "another number of columns than the header, or quotes that do not "
     "close: mend the line, then replay it",
     Reason.CUT_SHORT: "the file stops in the middle of a line: fetch the file again",
+    Reason.MESSAGE_FAILED: "the response says of itself that it failed (MessageSuccess): ask the "
+    "meter again",
     Reason.NO_VALUE: "there is a line but no read in it (empty, Null): nothing to do unless the "
     "source can still deliver it",
     Reason.NOT_A_NUMBER: "the value is not a decimal number: mend it at the source",

@@ -77,8 +77,8 @@ def replay(
         read: Makes a profile of the ledger's text; knows the meter point, where one was given.
 
     Raises:
-        InputError: ``already_replayed``; ``cut_short`` (only the whole file can tell); or the lines
-            do not fit the profile.
+        InputError: ``already_replayed``; ``cut_short`` (only the whole file can tell);
+            ``message_failed`` (only another response can); or the lines do not fit the profile.
         StoreError: The store failed; nothing changed.
     """
     group, header, lines = quarantine.show(identity)
@@ -87,6 +87,10 @@ def replay(
     if group.reason == Reason.CUT_SHORT:
         raise InputError(
             "a line that was cut short cannot be completed: fetch the file again", code="cut_short"
+        )
+    if group.reason == Reason.MESSAGE_FAILED:
+        raise InputError(
+            "a response that failed holds no reads: ask the meter again", code="message_failed"
         )
     profile = change(read(group.profile))
     opened = _opened(identity, profile, header, [text for _, text in lines])

@@ -1,0 +1,207 @@
+"""What is read of an MMC response (domain 6.3), as its parts go by: never a tree, never a DTD.
+
+    GBCSResponse/Header/BusinessOriginatorID, ServiceReferenceVariant
+    GBCSResponse/Body/ResponseMessage/SMETSData/Read..Rsp/LogEntry    each value becomes one line
+
+The names are those of the MMC schema 5.4. It demands hardly one of them, so a document that
+validates may lack anything: what an entry must have and has not becomes a line without it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+from xml.sax.handler import ContentHandler  # the callbacks alone: defusedxml parses
+
+from ingest.sources.variants import (
+    ELECTRICITY,
+    GAS,
+    KEPT,
+    NOT_KEPT,
+    SRVS,
+    TIME,
+    VOLUME,
+    Kept,
+    Place,
+)  # fmt: skip
+from store.errors import InputError
+
+NAMESPACE = "http://www.dccinterface.co.uk/ResponseAndAlert"
+MOST_DEPTH = 32  # elements inside each other; a response needs eight
+MOST_TEXT = 100  # characters of a time, a value, an identifier
+
+_ROOT = "GBCSResponse"
+_HEADER = (_ROOT, "Header")
+_DEVICE = (*_HEADER, "BusinessOriginatorID")
+_SRV = (*_HEADER, "ServiceReferenceVariant")
+_DATA = (_ROOT, "Body", "ResponseMessage", "SMETSData")
+_ENTRY_DEPTH = len(_DATA) + 2
+_ONCE = {_HEADER, _DEVICE, _SRV, *(_DATA[:depth] for depth in range(2, len(_DATA) + 1))}
+_YES = ("true", "1", None)  # xs:boolean; nearly all responses leave MessageSuccess out
+
+
+class Walk(ContentHandler):
+    """Hears the parts of one document and says what they mean.
+
+    Attributes:
+        kept: The variant, once its element began; None before, and where the response has no data.
+        failed: Whether the response says of itself that it failed.
+        lines: The lines found since somebody took them: ``time,value,unit,register``.
+        heard: How many parts were heard; a tag without end is none.
+
+    Raises:
+        InputError: From any part: ``wrong_profile``, ``srv_not_kept``, ``srv_disagrees``,
+            ``two_responses``, ``too_deep``, ``text_too_long``, ``malformed_response``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Kept | None = None
+        self.failed = False
+        self.heard = 0
+        self.lines: list[bytes] = []
+        self._at: list[str] = []
+        self._once: set[Place] = set()
+        self._header: dict[Place, str] = {}
+        self._entry: dict[Place, str] = {}
+        self._twice: list[str] = []
+        self._leaf: Place | None = None
+        self._text: list[str] = []
+
+    def startElementNS(self, name: Any, qname: Any, attrs: Any) -> None:  # noqa: N802, ARG002
+        """Hear that an element begins."""
+        self.heard += 1
+        if self._leaf is not None:
+            raise _malformed("an element stands inside a time or a value")
+        if len(self._at) == MOST_DEPTH:
+            raise InputError("elements are nested too deep for a response", code="too_deep")
+        namespace, local = name
+        self._at.append(local if namespace == NAMESPACE else "")  # of another namespace: no name
+        depth = len(self._at)
+        if depth > _ENTRY_DEPTH:
+            self._in_entry()
+        elif depth == _ENTRY_DEPTH:
+            self._entry, self._twice = {}, []
+        elif depth == _ENTRY_DEPTH - 1:
+            self._response(attrs)
+        else:
+            self._outside()
+
+    def characters(self, content: str) -> None:
+        """Hear a piece of text."""
+        self.heard += 1
+        if self._leaf is None:
+            return
+        self._text.append(content)
+        if sum(map(len, self._text)) > MOST_TEXT:
+            raise InputError(
+                f"a time or a value has more than {MOST_TEXT} characters: this is no response",
+                code="text_too_long",
+            )
+
+    def endElementNS(self, name: Any, qname: Any) -> None:  # noqa: N802, ARG002
+        """Hear that an element ends."""
+        self.heard += 1
+        if self._leaf is not None:
+            self._keep(self._leaf, "".join(self._text).strip())
+            self._leaf = None
+        elif len(self._at) == _ENTRY_DEPTH and self._is_entry():
+            self._tell_entry()
+        self._at.pop()
+
+    def endDocument(self) -> None:  # noqa: N802
+        """Hear that all is well-formed. A response without data has told nothing."""
+        if self.kept is None:
+            srv = self._header.get(_SRV)
+            if srv not in SRVS:
+                raise _not_kept(srv if srv in NOT_KEPT.values() else None)
+
+    def _outside(self) -> None:
+        at = tuple(self._at)
+        if len(at) == 1 and at != (_ROOT,):
+            raise _wrong("the root is no GBCSResponse of the DCC's ResponseAndAlert")
+        if at in _ONCE:
+            if at in self._once:
+                raise _two()
+            self._once.add(at)
+        if at in (_DEVICE, _SRV):
+            self._begin(at)
+
+    def _response(self, attrs: Any) -> None:
+        if tuple(self._at[:-1]) != _DATA:
+            return
+        if self.kept is not None:
+            raise _two()
+        kept = KEPT.get(self._at[-1])
+        if kept is None:
+            raise _not_kept(NOT_KEPT.get(self._at[-1]))
+        if not self._header.get(_DEVICE):
+            raise _wrong("no header names the device (BusinessOriginatorID)")
+        if self._header.get(_SRV, "") not in ("", kept.srv):
+            raise InputError(
+                "the header names another variant than the body holds: fetch the response again",
+                code="srv_disagrees",
+            )
+        self.kept = kept
+        said = attrs.get((None, "MessageSuccess"))
+        self.failed = (said and said.strip()) not in _YES
+
+    def _is_entry(self) -> bool:
+        return tuple(self._at[: len(_DATA)]) == _DATA and self._at[_ENTRY_DEPTH - 1] == "LogEntry"
+
+    def _in_entry(self) -> None:
+        if not self._is_entry() or self.kept is None:
+            return
+        below = tuple(self._at[_ENTRY_DEPTH:])
+        if below == TIME or below in self.kept.values:
+            self._begin(below)
+        elif below in (ELECTRICITY, GAS):
+            self._entry.setdefault(below, "")
+
+    def _begin(self, leaf: Place) -> None:
+        self._leaf, self._text = leaf, []
+
+    def _keep(self, leaf: Place, text: str) -> None:
+        if leaf in (_DEVICE, _SRV):
+            self._header[leaf] = text
+        elif leaf in self._entry:
+            self._twice.append(text)
+        else:
+            self._entry[leaf] = text
+
+    def _tell_entry(self) -> None:
+        """Add a line for each value there is, and for each that is due and is not there."""
+        assert self.kept is not None
+        found, time = self._entry, self._entry.get(TIME, "")
+        due = (VOLUME,) if GAS in found and ELECTRICITY not in found else self.kept.due
+        for path, (unit, register) in self.kept.values.items():
+            if path in found or path in due:
+                self._say(time, found.get(path, ""), unit, register.word, *self._twice)
+
+    def _say(self, *cells: str) -> None:
+        """Add a line; what an entry said twice makes it too wide to be one."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerow(" ".join(cell.split()) for cell in cells)
+        self.lines.append(out.getvalue().encode())
+
+
+def _not_kept(srv: str | None) -> InputError:
+    what = "this is no response to a variant" if srv is None else f"{srv} is known and not one"
+    return InputError(f"{what} that is kept: 4.8.1, 4.8.2 and 4.8.3 are", code="srv_not_kept")
+
+
+def _wrong(why: str) -> InputError:
+    return InputError(f"{why}: is --profile the right one?", code="wrong_profile")
+
+
+def _two() -> InputError:
+    return InputError(
+        "more than one response, or device, in one file: split it, so that each meter point has "
+        "its own",
+        code="two_responses",
+    )
+
+
+def _malformed(what: str) -> InputError:
+    return InputError(f"{what}: fetch the response again", code="malformed_response")
