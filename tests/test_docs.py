@@ -35,7 +35,7 @@ from tests.served import port_of_ours
 ROOT = Path(__file__).parent.parent
 ARCHIVE = ROOT.parent / "shared/data/lcl_2013_100_households_raw_csv.tar.xz"
 PATIENCE = 180  # seconds
-ROOMS = ("store", "ingest", "service", "policies", "tests", "bench")
+ROOMS = ("store", "ingest", "service", "policies", "infra", "tests", "bench")
 
 
 def text_of(name: str | Path) -> str:
