@@ -206,7 +206,8 @@ def _roomy(file: BufferedWriter) -> Write:
         nonlocal room, written
         written += len(piece)
         if written > room and len(piece) >= LARGE:
-            with suppress(OSError):  # the disk is nearly full: the write itself may well succeed
+            # Not every system has it; or the disk is nearly full, and the write may well succeed.
+            with suppress(AttributeError, OSError):
                 os.posix_fallocate(file.fileno(), room, written - room + _AHEAD)
             room = written + _AHEAD
         return file.write(piece)

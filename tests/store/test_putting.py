@@ -31,7 +31,7 @@ def test_an_object_written_piece_by_piece_is_the_one_put_whole(world: World) -> 
         world.store.objects.put("a/pieces", write)
 
 
-@pytest.mark.parametrize("ahead", ["granted", "refused"])
+@pytest.mark.parametrize("ahead", ["granted", "refused", "not there"])
 def test_an_object_of_large_pieces_ends_where_they_end(
     tmp_path: Path, ahead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +43,8 @@ def test_an_object_of_large_pieces_ends_where_they_end(
 
     if ahead == "refused":
         monkeypatch.setattr("os.posix_fallocate", refuse)
+    if ahead == "not there":
+        monkeypatch.delattr("os.posix_fallocate")
 
     def large(into: Write) -> None:
         for piece in pieces:
