@@ -444,6 +444,21 @@ def test_what_was_decided_is_said_to_stand_only_where_each_fact_is_the_same(
         assert list(at_once(world, question, tags)) == before
 
 
+@pytest.mark.parametrize("which", ["a consent", "a choice"])
+def test_what_time_wears_out_is_decided_once_more_though_nothing_was_logged(
+    world: World, which: str
+) -> None:
+    question, tags = supplied(world, HOMES[0]), [world.store.keys.tags.of(HOMES[0])]
+    if which == "a choice":
+        world.store.facts.choose(HOMES[0], world.party("supplier"), "P1D", "opt-out")
+    else:
+        world.allow(HOMES[0])
+        reader = Party(world.party("reader"), "reader", frozenset({"OU"}))
+        question = replace(question, party=reader)
+    seen = noted(world, question, tags)
+    assert not world.store.bulk.unchanged(question.party.code, tags, seen)
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_facts_are_looked_at_again_where_anything_but_answers_was_logged(
     world: World, kind: Kind
