@@ -106,6 +106,18 @@ def test_answers_refusals_and_failures_are_counted_apart_and_what_is_no_question
     calling(body)
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(200, "answered"), (403, "refused"), (410, "refused"), (429, "refused"), (500, "failed"),
+     (503, "failed"), (401, None), (404, None), (406, None), (422, None), (0, None)],
+)  # fmt: skip
+def test_what_became_of_a_request_is_told_by_its_status(status: int, outcome: str | None) -> None:
+    """Who was told to wait was refused: it is no fault of ours, and no answer."""
+    tally = Tally(policy.load())
+    Telemetry(tally).timed(("4.8.1", "OU", 48), status, 0.01)
+    assert [kind.outcome for kind in tally.take()] == ([] if outcome is None else [outcome])
+
+
 def test_an_answer_that_breaks_off_on_its_way_is_a_failure() -> None:
     tally = Tally(policy.load())
 
