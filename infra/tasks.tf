@@ -43,7 +43,7 @@ locals {
       var.settings,
       {
         AWS_REGION             = var.region
-        METERKEEP_HOME         = "/tmp/meterkeep"
+        METERKEEP_HOME         = "/var/tmp/meterkeep"
         METERKEEP_DATABASE_URL = local.database_url
         METERKEEP_OBJECTS      = "s3://${aws_s3_bucket.objects.bucket}/${local.prefix}"
         METERKEEP_PUBLIC_URL   = var.public_url
