@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Figure
 from bench.world import REGISTERS, SEED, UNTIL
 from ingest.synthetic import street
+from store import heap
 from store.initialising import initialise
 from store.settings import Settings
 from store.wiring import open_store
@@ -96,6 +97,7 @@ def _round(home: Path) -> tuple[Round, str]:
     os.sync()
     settings = Settings.from_environment({"METERKEEP_HOME": str(work)})
     with open_store(settings, needs_kek=False) as store:
+        heap.settle()  # as `meterkeep compact` does
         before, *groups = store.compaction.due().values()
         store.compaction.compact(before)
         size = sum(file.size for files in groups for file in files)

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -90,6 +91,9 @@ def measure(plan: Plan) -> Iterator[Figure | Skipped]:
         yield from _flat(pairs, long, pool)
     yield _memory(pairs[-1][1])
     yield from _dask(pairs[0][1])
+    for fleet in (*(one for pair in pairs for one in pair), long):
+        # Gigabytes that nobody reads again.
+        shutil.rmtree(fleet.settings.home, ignore_errors=True)
 
 
 def build(home: Path, meters: int, months: int) -> Fleet:

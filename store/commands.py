@@ -16,6 +16,7 @@ from store import (
     access_commands,
     coverage,
     fact_commands,
+    heap,
     keeping,
     key_commands,
     life_commands,
@@ -147,6 +148,7 @@ def _round(kept: keeping.Kept | None) -> tuple[str, dict[str, Any]]:
 
 @contextmanager
 def _keyless(settings: Settings, width: int | None) -> Iterator[Pool]:
+    heap.settle()  # this process reads back and checks what those of the pool merge
     with closing(Pool(settings.dask, width, forget_keys)) as pool:
         yield pool
 
