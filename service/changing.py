@@ -19,7 +19,7 @@ from service.bodies import words_in_query
 from service.leaving import Leaving, watched
 from service.parts import allowed_windows
 from service.shapes import changes
-from service.shapes.reply import Reply, in_words, stamp
+from service.shapes.reply import Reply, stamp
 from store.errors import InputError
 from store.reads import LONDON, local_midnight
 
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from service.desk import Desk
     from service.identity import Guard
     from store.changes import Changed
-    from store.grants import Grant
     from store.parts import Store
-    from store.readstore import Answer
 
 KNOWN = (
     "since", "srv", "from", "to", "granularity", "tz", "role", "partial", "register",
@@ -63,18 +61,8 @@ class Changing:
             reply = Reply(handle, asked.srv, answer.commit, (), grant.withheld, asked.calendar)
             found = [one for at, one in enumerate(answer.series) if _is_told(one, at, asked)]
             body = changes.encode(reply, since, found, allowed_windows(grant))
-        headers = self._headers(answer, grant)
+        headers = self._desk.beside(answer, grant)
         return Leaving(log, answer, action, 0, body, headers, changes.MEDIA_TYPE)
-
-    def _headers(self, answer: Answer[Changed], grant: Grant) -> dict[str, str]:
-        headers = {
-            "cache-control": "no-store",
-            "meterkeep-commit": str(answer.commit),
-            **self._desk.noted(answer.entry),
-        }
-        if grant.withheld:
-            headers["meterkeep-withheld"] = in_words(grant.withheld)
-        return headers
 
 
 def question(words: Words, now: float) -> tuple[int, Asked]:

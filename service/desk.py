@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from service.jose import BadTokenError
+from service.shapes.reply import in_words
 from store.access import decide
 from store.errors import InputError, RefusedError
 from store.grants import Grant, Question, Refused
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from store.facts import Client
     from store.grounds import Grounds, Party
     from store.parts import Store
+    from store.readstore import Answer
     from store.sampling import Sample
 
 _GONE = "this client is not registered here any more"
@@ -109,6 +111,19 @@ class Desk:
         """Return the headers that name a log entry just written, and promise that it stays."""
         promise = self._store.tree.promise(entry)
         return {"meterkeep-log-entry": entry.hex(), "meterkeep-log-promise": promise}
+
+    def beside(self, answer: Answer[Any], grant: Grant) -> dict[str, str]:
+        """Return the headers of an answer about a meter point's reads."""
+        headers = {
+            "cache-control": "no-store",
+            "meterkeep-commit": str(answer.commit),
+            **self.noted(answer.entry),
+        }
+        if grant.withheld:
+            headers["meterkeep-withheld"] = in_words(grant.withheld)
+        if grant.sample is not None:
+            headers["meterkeep-sample"] = grant.sample.name
+        return headers
 
     async def note_allowed(self, grant: Grant, principal: Principal) -> EntryId:
         """Make the leaf of a decision that was asked for without data; returns its entry id."""

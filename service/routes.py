@@ -28,7 +28,7 @@ from service.limits import half_hours_asked
 from service.negotiation import SHAPES, chosen
 from service.parts import allowed_windows, cut, told
 from service.shapes import json
-from service.shapes.reply import Reply, in_words
+from service.shapes.reply import Reply
 from service.telemetry import ASKED
 from store.errors import InputError, RefusedError
 from store.offices import may
@@ -90,7 +90,7 @@ class Reads:
         grant = await self._desk.grant(principal, handle, asked, "read")
         request.scope[ASKED] = asked.srv, grant.role, asked.half_hours
         answer = await self._store.reads.read(grant, principal.use, principal.acted)
-        log, headers = self._store.log, self._headers(answer, grant)
+        log, headers = self._store.log, self._desk.beside(answer, grant)
         with watched(log, answer, f"read {grant.srv}"):
             reply = _reply(handle, asked, grant, answer)
             body = shape.encode(reply)
@@ -106,7 +106,7 @@ class Reads:
         handle, asked = request.path_params["meter_point"], _asked(request, COVERAGE)
         grant = await self._desk.grant(principal, handle, asked, "coverage")
         answer = await self._store.reads.coverage(grant, principal.use, principal.acted)
-        log, headers = self._store.log, self._headers(answer, grant)
+        log, headers = self._store.log, self._desk.beside(answer, grant)
         with watched(log, answer, f"coverage {grant.srv}"):
             body = json.encode_coverage(_reply(handle, asked, grant, answer))
         return Leaving(log, answer, f"coverage {grant.srv}", 0, body, headers, json.MEDIA_TYPE)
@@ -125,18 +125,6 @@ class Reads:
             return _answer(decisions.refused(refusal), refusal.headers)
         entry = await self._desk.note_allowed(grant, principal)
         return _answer(decisions.allowed(grant), self._desk.noted(entry))
-
-    def _headers(self, answer: Answer[Series], grant: Grant) -> dict[str, str]:
-        headers = {
-            "cache-control": "no-store",
-            "meterkeep-commit": str(answer.commit),
-            **self._desk.noted(answer.entry),
-        }
-        if grant.withheld:
-            headers["meterkeep-withheld"] = in_words(grant.withheld)
-        if grant.sample is not None:
-            headers["meterkeep-sample"] = grant.sample.name
-        return headers
 
     def _may_look_up(self, party: Party) -> bool:
         """Whether ``party`` may ask of a meter point at all: for reads, or in the log."""
