@@ -38,7 +38,7 @@ def load(folder: Path | None = None) -> ConsentRules:
     Raises:
         StoreError: They are missing, or say something that is not understood (``policy``).
     """
-    return parse(read(folder).get("consents.toml", ""))
+    return parse(read(folder)["consents.toml"])
 
 
 def parse(text: str) -> ConsentRules:

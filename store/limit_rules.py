@@ -55,7 +55,7 @@ def load(folder: Path | None = None) -> LimitRules:
     Raises:
         StoreError: They are missing, or say something that is not understood (``policy``).
     """
-    return parse(read(folder).get("limits.toml", ""))
+    return parse(read(folder)["limits.toml"])
 
 
 def parse(text: str) -> LimitRules:

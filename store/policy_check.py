@@ -63,9 +63,9 @@ def findings(folder: Path | None = None) -> list[str]:
     texts = read(folder)
     try:
         policy = parse(texts)
-        consent_rules.parse(texts.get("consents.toml", ""))
-        limit_rules.parse(texts.get("limits.toml", ""))
-        times = response_rules.parse(texts.get(response_rules.FILE, ""))
+        consent_rules.parse(texts["consents.toml"])
+        limit_rules.parse(texts["limits.toml"])
+        times = response_rules.parse(texts[response_rules.FILE])
         told = list(examples(folder))
     except StoreError as error:
         return [str(error)]

@@ -134,7 +134,7 @@ def load(folder: Path | None = None) -> ResponseRules:
     Raises:
         StoreError: They are missing, or say something that is not understood (``policy``).
     """
-    return parse(read(folder).get(FILE, ""))
+    return parse(read(folder)[FILE])
 
 
 def parse(text: str) -> ResponseRules:

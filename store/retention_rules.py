@@ -39,7 +39,7 @@ def load(folder: Path | None = None) -> RetentionRules:
     Raises:
         StoreError: They are missing, or say something that is not understood (``policy``).
     """
-    return parse(read(folder).get("retention.toml", ""))
+    return parse(read(folder)["retention.toml"])
 
 
 def parse(text: str) -> RetentionRules:
