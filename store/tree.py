@@ -94,9 +94,10 @@ class Tree:
             InputError: There is no such one under a checkpoint (``not_found``).
         """
         tile, standing = parse_path(path), self._standing(shard)
-        if not _is_within(tile, standing.published):
-            raise InputError("the log has no such tile", code="not_found")
         shelf = Shelf(self._objects, standing.shard)
+        # A checkpoint is seen before the database knows of it; whoever has it needs its tiles now.
+        if not _is_within(tile, standing.published) and not _is_within(tile, _size(shelf)):
+            raise InputError("the log has no such tile", code="not_found")
         return shelf.bundle(tile) if tile.level is None else shelf.tile(tile)
 
     def proof(self, shard: int, position: int) -> tuple[list[bytes], bytes]:
@@ -107,8 +108,7 @@ class Tree:
         """
         shelf = Shelf(self._objects, shard)
         note = shelf.checkpoint()
-        size = 0 if note is None else Checkpoint.parse(split_note(note)[0]).size
-        if note is None or not 0 <= position < size:
+        if note is None or not 0 <= position < (size := _size_in(note)):
             raise InputError("the entry stands under no checkpoint yet", code="not_yet")
         return inclusion_proof(position, size, Hashes(size, shelf.tile)), note
 
@@ -177,6 +177,16 @@ def _placed(row: Sequence[Any] | None) -> tuple[int, int, str] | None:
     if position is None:
         raise InputError("the entry stands under no checkpoint yet", code="not_yet")
     return shard, position, str(orjson.loads(bytes(leaf)[1:])["party"])
+
+
+def _size(shelf: Shelf) -> int:
+    """Return how many leaves stand under a year's checkpoint; 0 where there is none."""
+    note = shelf.checkpoint()
+    return 0 if note is None else _size_in(note)
+
+
+def _size_in(note: bytes) -> int:
+    return Checkpoint.parse(split_note(note)[0]).size
 
 
 def _is_within(tile: Tile, size: int) -> bool:

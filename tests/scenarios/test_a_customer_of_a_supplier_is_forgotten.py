@@ -64,10 +64,11 @@ class Desk:
 
     def elsewhere(self, *words: str) -> None:
         """Let somebody else's process run a command."""
-        subprocess.run(
-            [sys.executable, "-m", "meterkeep", *words], check=True, capture_output=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120,
+        done = subprocess.run(
+            [sys.executable, "-m", "meterkeep", *words], capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120, check=False,
         )  # fmt: skip
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
 
     @contextmanager
     def service(self) -> Iterator[None]:

@@ -175,6 +175,22 @@ def test_a_tile_that_no_checkpoint_covers_is_not_told(world: World, path: str) -
     assert refused.value.code == "not_found"
 
 
+def test_the_tiles_of_a_checkpoint_are_there_before_the_database_knows_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who takes the checkpoint in that moment finds all that it names."""
+    write(world.store, 100)
+    world.store.sequencer.run()
+    write(world.store, 300)
+    with monkeypatch.context() as patch:
+        patch.setattr(Places, "publish", _cut_off)
+        with pytest.raises(CatalogueError):
+            world.store.sequencer.run()
+    found, _ = read(world.store)
+    [standing] = world.store.tree.shards()
+    assert found.size >= standing.published + 300
+
+
 def test_each_entry_is_proved_under_the_newest_checkpoint(home: World) -> None:
     write(home.store, 300)
     home.store.sequencer.run()
