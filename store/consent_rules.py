@@ -57,7 +57,7 @@ def parse(text: str) -> ConsentRules:
     except (KeyError, TypeError, tomllib.TOMLDecodeError):
         good = False
     if not good:
-        raise StoreError("a policy file says what is not understood", code="policy")
+        raise StoreError("consents.toml says what is not understood", code="policy")
     return ConsentRules(
         frozenset(said["purposes"]),
         days[0] * _DAY,

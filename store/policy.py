@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from store.errors import InputError, StoreError
 from store.grants import SENTENCES
@@ -144,8 +145,11 @@ def parse(texts: Mapping[str, str]) -> Policy:
         notice = float(bases["notice_days"]) * 86_400
         attested = tomllib.loads(texts.get("consents.toml", "")).get("attested", False) is True
         retention = dict(tomllib.loads(texts["retention.toml"])["days"])
+        commands = frozenset(dict(services["commands"]))
+        strange = _strange(bases, services)
     except (KeyError, TypeError, AttributeError, ValueError, InputError) as error:
         raise StoreError("a policy file says what is not understood", code="policy") from error
+    _hold(not strange, f"{strange} is no word of this policy set")
     _hold(same, "roles.cedar is not what roles.csv makes: run `meterkeep policy generate`")
     _hold(bool(matrix), "roles.csv permits nothing")
     _hold({srv for _, srv in matrix} <= registers.keys(), "roles.csv names an unknown SRV")
@@ -159,14 +163,39 @@ def parse(texts: Mapping[str, str]) -> Policy:
     )
     cedar = [text for name, text in sorted(texts.items()) if name.endswith(".cedar")]
     rules = Rules(schema, "\n".join(cedar), kinds)
-    strange = unknown_codes(rules.effects, SENTENCES)
-    _hold(not strange, f"a forbid's @id begins with a refusal code: {', '.join(strange)}")
+    codes = unknown_codes(rules.effects, SENTENCES)
+    _hold(not codes, f"a forbid's @id begins with a refusal code: {', '.join(codes)}")
+    _hold(commands.isdisjoint(registers), "services.toml has a variant that is also a command")
     asks = _asks(rules, kinds, registers)
     _hold(asks.keys() == matrix, "the policies permit other service requests than roles.csv")
     return Policy(
-        asks, registers, frozenset(services["commands"]), kinds, based, notice, attested,
+        asks, registers, commands, kinds, based, notice, attested,
         retention, digest_of(texts), rules,
     )  # fmt: skip
+
+
+def _strange(bases: Mapping[str, Any], services: Mapping[str, Any]) -> str:
+    """Return a word of bases.toml or services.toml that nobody reads; empty: there is none.
+
+    Left in, a rule that was misspelt would be taken for one that holds.
+    """
+    kinds = {kind: bases[kind] for kind in ("supplier", "network")}
+    tables = [
+        ("bases.toml: ", bases, {"notice_days", "roles", *kinds}),
+        *((f"bases.toml: {kind}.", table, PREMISES) for kind, table in kinds.items()),
+        *(
+            (f"bases.toml: {kind}.{premises}.", table[premises], GRANULARITIES)
+            for kind, table in kinds.items()
+            for premises in PREMISES
+        ),
+        ("services.toml: ", services, {"srv", "commands"}),
+        *(
+            (f"services.toml: {srv}: ", said, {"name", "registers"})
+            for srv, said in services["srv"].items()
+        ),
+    ]
+    found = (where + word for where, table, words in tables for word in table.keys() - set(words))
+    return min(found, default="")
 
 
 def _asks(

@@ -28,7 +28,7 @@ from typing import Any
 
 import orjson
 
-from store import consent_rules, limit_rules, response_rules
+from store import consent_rules, limit_rules, response_rules, retention_rules
 from store.errors import StoreError
 from store.policy import Policy, parse, read
 from store.rules import Asked
@@ -62,6 +62,7 @@ def findings(folder: Path | None = None) -> list[str]:
     """
     texts = read(folder)
     try:
+        retention_rules.parse(texts["retention.toml"])  # the first: it says more than `parse` does
         policy = parse(texts)
         consent_rules.parse(texts["consents.toml"])
         limit_rules.parse(texts["limits.toml"])

@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from store.errors import StoreError
 from store.policy import read
 from store.reads import Register
 
 DAY = 86_400.0  # seconds
+MOST: Final = 36_600  # days: a century
 _DAYS = {"half_hourly_reads", "refused_lines", "consents_after_their_end", "log"}
 _KEYS = {"kek", "bucket", "lookup", "token-signing"}
 
@@ -43,25 +45,42 @@ def load(folder: Path | None = None) -> RetentionRules:
 
 
 def parse(text: str) -> RetentionRules:
-    """Return the rules that ``text`` says; what is not understood is an error (``policy``)."""
+    """Return the rules that ``text`` says; what is not understood is an error (``policy``).
+
+    The error names the table or the bound that is missing, unknown or no number of whole days.
+    """
     try:
         said = tomllib.loads(text)
-        days, keys, erased = said["days"], said["keys"], said["erased"]
-        own = said.get("registers", {})
-        good = (
-            said.keys() - {"registers"} == {"days", "keys", "erased"}
-            and own.keys() <= {register.word for register in Register}
-            and days.keys() == _DAYS
-            and keys.keys() == _KEYS
-            and erased.keys() == {"backups"}
-            and all(
-                type(one) is int and one > 0
-                for one in (*days.values(), *own.values(), *keys.values(), *erased.values())
-            )
-        )
-    except (KeyError, AttributeError, tomllib.TOMLDecodeError):
-        good = False
-    if not good:
-        raise StoreError("a policy file says what is not understood", code="policy")
-    registers = {one: own[one.word] for one in Register if one.word in own}
-    return RetentionRules(days, registers, keys, erased["backups"])
+    except tomllib.TOMLDecodeError:
+        raise _wrong("is not TOML") from None
+    if strange := said.keys() - {"days", "registers", "keys", "erased"}:
+        raise _wrong(f"has [{min(strange)}], which is no table of it")
+    registers = {register.word: register for register in Register}
+    own = _days(said, "registers", set(registers), must=False)
+    return RetentionRules(
+        _days(said, "days", _DAYS),
+        {registers[word]: days for word, days in own.items()},
+        _days(said, "keys", _KEYS),
+        _days(said, "erased", {"backups"})["backups"],
+    )
+
+
+def _days(
+    said: Mapping[str, Any], table: str, names: set[str], *, must: bool = True
+) -> Mapping[str, int]:
+    """Return one table: whole days by name; every name ``must`` be there, or may be."""
+    found = said.get(table, None if must else {})
+    if not isinstance(found, dict):
+        raise _wrong(f"lacks the table [{table}]")
+    if must and (lacking := names - found.keys()):
+        raise _wrong(f"lacks {min(lacking)} in [{table}]")
+    if strange := found.keys() - names:
+        raise _wrong(f"has {min(strange)} in [{table}], which is not one of its bounds")
+    for name, days in found.items():
+        if type(days) is not int or not 0 < days <= MOST:
+            raise _wrong(f"says no whole number of days, 1 to {MOST:,}, of {name} in [{table}]")
+    return found
+
+
+def _wrong(what: str) -> StoreError:
+    return StoreError(f"retention.toml {what}", code="policy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import meterkeep
-from store import limit_rules
+from store import limit_rules, policy_check, retention_rules
 from store.access import decide
 from store.errors import StoreError
 from store.grants import Grant, Question, Refused
@@ -298,6 +299,11 @@ WRONGS: list[tuple[str, Callable[[Path], None]]] = [
     ("a basis", lambda f: change(f / "bases.toml", 'P1M = "registration"', 'P1M = "because"')),
     ("days", lambda f: change(f / "bases.toml", "notice_days = 7", "notice_days = nan")),
     ("a kind", lambda f: change(f / "bases.toml", "office = [", "throne = [")),
+    ("no commands", lambda f: change(f / "services.toml", "[commands]", "[command]")),
+    ("commands that are none", lambda f: change(f / "services.toml", "[commands]", "[[commands]]")),
+    ("a variant that is a command", lambda f: change(
+        f / "services.toml", "[commands]", '[commands]\n"4.10" = "x"'
+    )),
     ("retention", lambda f: change(f / "retention.toml", "= 90", "= 'long'")),
     ("not text", lambda f: (f / "consent.cedar").write_bytes(b"\xff") and None),
 ]  # fmt: skip
@@ -367,6 +373,74 @@ def test_check_tells_a_good_set_from_a_faulty_one_and_from_none(copied: Path) ->
 def test_check_finds_a_purpose_that_is_no_word(copied: Path) -> None:
     change(copied / "consents.toml", 'purposes = ["', 'purposes = [1, "')
     assert check(copied)[0] == 1
+
+
+LONGER: list[tuple[str, str, str]] = [
+    ("a word", "log = 2555", 'log = "long"'),
+    ("nothing", "refused_lines = 90", "refused_lines = 0"),
+    ("a part of a day", "kek = 730", "kek = 730.0"),
+    ("more than a century", "backups = ", "backups = 10000"),
+    ("no bound at all", "bucket = 730", ""),
+    ("a name that is none", "[registers]", "[registers]\nexport = 3"),
+    ("a table that is none", "[registers]", "[register]"),
+    ("no table", "[erased]", "[[erased]]"),
+    ("no TOML", "[days]", "[days"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), LONGER, ids=[name for name, *_ in LONGER])
+def test_check_tells_a_wrong_bound_as_the_one_who_deletes_by_it_does(
+    copied: Path, name: str, old: str, new: str
+) -> None:
+    change(copied / "retention.toml", old, new)
+    with pytest.raises(StoreError, match=r"^retention\.toml ") as refused:
+        retention_rules.load(copied)
+    assert refused.value.code == "policy"
+    assert check(copied)[0] == 1
+    assert check(copied)[1].splitlines()[0] == str(refused.value)
+
+
+def test_a_wrong_bound_is_told_by_its_name_and_its_table(copied: Path) -> None:
+    change(copied / "retention.toml", "kek = 730", "kek = -730")
+    [told] = findings(copied)
+    assert told == ("retention.toml says no whole number of days, 1 to 36,600, of kek in [keys]")
+
+
+NUMBERS = [
+    (name, found.span(1))
+    for name in WHOLE
+    if name.endswith(".toml")
+    for found in re.finditer(r"^[\w\".-]+ = ([\d_.]+)", TEXTS[name], re.MULTILINE)
+]
+
+
+def test_no_number_of_any_file_may_fall_below_nothing_unseen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert len(NUMBERS) > 40
+    for name, (start, end) in NUMBERS:
+        text = TEXTS[name]
+        harmed = {**TEXTS, name: f"{text[:start]}-1{text[end:]}"}
+        monkeypatch.setattr(policy_check, "read", lambda _, texts=harmed: texts)
+        assert findings(), (name, text[:end].splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("bases.toml", "notice_days = 7", "notice_days = 7\nnotice_day = 9",
+         "bases.toml: notice_day"),
+        ("bases.toml", "[supplier.domestic]", "[supplier.domestic]\nPT15M = 'never'",
+         "bases.toml: supplier.domestic.PT15M"),
+        ("services.toml", "registers = []", "registers = []\nregister = 9",
+         "services.toml: 4.6.1: register"),
+    ],
+)  # fmt: skip
+def test_a_word_that_nobody_reads_is_no_rule_that_holds(
+    copied: Path, file: str, old: str, new: str, told: str
+) -> None:
+    change(copied / file, old, new)
+    assert findings(copied) == [f"{told} is no word of this policy set"]
 
 
 def test_check_finds_a_policy_that_no_example_tries(copied: Path) -> None:
