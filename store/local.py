@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LARGE = 1 << 20  # bytes of a piece before which room is asked for
 _AHEAD = 1 << 23  # bytes of room, beyond that piece
+_LEAVES = "exports/"  # what is fetched once, if ever: the memory is for what answers read
 
 
 class SystemClock:
@@ -63,6 +64,8 @@ class FolderObjects:
                         file.write(body)
                     file.flush()
                     os.fsync(file.fileno())
+                    if name.startswith(_LEAVES):
+                        _let_go(file)
                 os.link(draft, path)
             finally:
                 draft.unlink(missing_ok=True)
@@ -213,6 +216,15 @@ def _roomy(file: BufferedWriter) -> Write:
         return file.write(piece)
 
     return write
+
+
+def _let_go(file: BufferedWriter) -> None:
+    """Let the system forget what is on the disk; the next file gets its memory, still warm.
+
+    A fleet's exports are gigabytes. Measured: a twentieth of an export's time is not spent so.
+    """
+    with suppress(AttributeError, OSError):  # not every system can
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _content(path: Path) -> bytes | None:

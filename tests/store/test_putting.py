@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,30 @@ def test_an_object_of_large_pieces_ends_where_they_end(
 
     FolderObjects(tmp_path).put("a/b", large)
     assert (tmp_path / "a/b").read_bytes() == b"".join(pieces)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_the_parts_of_exports_and_nothing_else_leave_the_memory_of_the_system(
+    tmp_path: Path, able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the disk first: what is not yet there cannot be let go."""
+    done: list[str] = []
+
+    def advise(descriptor: int, *_: int) -> None:
+        done.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        if not able:
+            raise OSError(errno.EINVAL, "not here")
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("synced"))
+    objects = FolderObjects(tmp_path)
+    objects.put("register=1/file", WHOLE)
+    assert set(done) == {"synced"}
+    objects.put("exports/x_1/000001-1.age", WHOLE)
+    assert objects.get("exports/x_1/000001-1.age") == WHOLE
+    [at] = [at for at, what in enumerate(done) if what != "synced"]
+    assert done[at].endswith("/exports/x_1/.000001-1.age")
+    assert done[at - 1] == "synced"
 
 
 def test_what_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
