@@ -98,7 +98,28 @@ class Parts:
                 if connection.execute(shown).rowcount != 1:
                     raise CommitConflictError("another attempt at this part was first")
             if codes:
-                _withhold(connection, export, codes)
+                _withhold(connection, export, codes, parts[0].slice)
+
+    def lacking(self, identity: str, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the subjects from ``low`` to ``high`` of whom an export lacks something.
+
+        Returns:
+            Ranges, first and last: of its slices that less was published of than was decided at
+            its start. Who goes on from that export has not got everything that is in them.
+        """
+        p = _p.c
+        query = select(p.slice, p.low, p.high).distinct().where(
+            p.export == identity, p.high >= low, p.low <= high
+        )  # fmt: skip
+        told = select(tables.exports.c.told).where(tables.exports.c.id == identity)
+        with self._database.read() as connection:
+            said = orjson.loads(connection.execute(told).scalar() or "{}")
+            if not said.get("later"):
+                return []
+            if "lacking" not in said:  # by an older program, which did not note where
+                return [(low, high)]
+            some = set(said["lacking"])
+            return [(a, z) for slice_, a, z in connection.execute(query) if slice_ in some]
 
     def progress(self, identity: str) -> Progress:
         """Return how far an export is."""
@@ -109,13 +130,19 @@ class Parts:
         return Progress(*(int(value or 0) for value in row))
 
 
-def _withhold(connection: Connection, export: Export, codes: Mapping[bytes, str]) -> None:
-    """Count what is refused since the export was decided, and note it where it was named."""
+def _withhold(
+    connection: Connection, export: Export, codes: Mapping[bytes, str], number: int
+) -> None:
+    """Count what is refused since the export was decided, and note it where it was named.
+
+    The slice's number is noted too: see `Parts.lacking`.
+    """
     e = tables.exports
     here = e.c.id == export.id
     told = orjson.loads(connection.execute(select(e.c.told).where(here)).scalar_one())
     later = told.setdefault("later", {})
     for code in codes.values():
         later[code] = later.get(code, 0) + 1
+    told.setdefault("lacking", []).append(number)
     connection.execute(update(e).where(here).values(told=canonical(told).decode()))
     note(connection, export.id, codes.items())

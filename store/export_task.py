@@ -179,11 +179,18 @@ class _Slice:
         return self._slices.snapshot(self._subjects, self._registers, self._months, commit)
 
     def _earlier(self, part: Part) -> dict[Register, dict[bytes, list[Window]]]:
-        """Return what the export that this one goes on from was allowed of these subjects."""
+        """Return what the export that this one goes on from had of these subjects.
+
+        Nothing where it lacks any of what it was allowed: who was left out of it, and may be read
+        again, is told whole.
+        """
         before: dict[Register, dict[bytes, list[Window]]] = {}
         since: Any = self._export.question["since"]
         if since is not None:
+            lacking = self._store.exports.parts.lacking(since, part.low, part.high)
             for one in self._store.exports.meters.between(since, part.low, part.high):
+                if any(low <= one.subject <= high for low, high in lacking):
+                    continue
                 for register in registers_of(one.registers):
                     mine = before.setdefault(register, {}).setdefault(one.subject, [])
                     mine.append(Window(one.start, one.end))

@@ -312,6 +312,37 @@ def test_what_is_revoked_in_the_middle_is_left_out_from_there_on(home: World, sm
     assert found == {mpxn.text for mpxn in points} - {gone}
 
 
+def test_who_was_left_out_in_the_middle_and_agrees_again_is_whole_in_the_next(
+    home: World, small: None
+) -> None:
+    """An export that goes on from an earlier one takes as known only what was in that."""
+    adviser, consents = Supplier(home, "adviser", "OU"), []
+    for number in range(METERS):
+        home.keep(days_of(mpan(number), *[(DAY + day, [number] * 48) for day in range(3)]))
+        consents.append(home.allow(mpan(number), party=adviser.code))
+    first = adviser.orders(SPAN)
+
+    def task(order: Order) -> Report:
+        while consents:  # decided already, and nothing of it is made yet
+            home.store.facts.withdraw_consent(consents.pop(3))
+            consents.clear()
+        return work(home.store, order)
+
+    adviser.run(task)
+    had = {mpxn for mpxn, _, _ in adviser.values(first)}
+    assert mpan(3).text not in had
+    assert len(had) == METERS - 1
+
+    home.allow(mpan(3), party=adviser.code)
+    second = adviser.exports(SPAN, since=first.id)
+    found = adviser.values(second)
+    assert {slot for mpxn, _, slot in found if mpxn == mpan(3).text} == {
+        slot for day in range(3) for slot in range((DAY + day) * 48, (DAY + day + 1) * 48)
+    }
+    assert len({mpxn for mpxn, _, _ in found}) <= 3  # its slice, and no other
+    assert not adviser.values(adviser.exports(SPAN, since=second.id))
+
+
 def test_what_is_revoked_while_its_slice_is_being_made_is_not_published(
     folder_settings: Settings, small: None
 ) -> None:
