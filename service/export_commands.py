@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,7 @@ import typer
 
 from service.client import Client, ServiceError
 from service.fetching import fetch, identity_of, unpack
-from store.asked import meter_points, moment, say
+from store.asked import meter_points, moment, progress, say
 from store.errors import InputError, RefusedError
 from store.reads import moment_of
 from store.settings import Settings
@@ -94,11 +94,10 @@ def export_fetch(
 ) -> None:
     """Fetch the manifest and the parts, sealed as they are; a broken fetch goes on."""
     with Client.from_file(client) as service:
-        while wait and (told := service.export(identity).value())["state"] not in ENDED:
-            time.sleep(_LOOK)
         if wait:
-            _ended(told)
-        said = _fetched(service, identity, out)
+            _wait(service, identity)
+        with progress("parts fetched") as step:
+            said = _fetched(service, identity, out, step)
     size = sum(part["size"] for part in said["parts"])
     say(
         _many(len(said["parts"]), "part"),
@@ -119,8 +118,8 @@ def export_open(
 ) -> None:
     """Check the manifest and every part, and open them. Exit status 1: something is left out."""
     identity = identity_of(client if key is None else key)
-    with Client.from_file(client) as service:
-        said = unpack(folder, out, identity, service.manifest_keys)
+    with Client.from_file(client) as service, progress("parts opened") as step:
+        said = unpack(folder, out, identity, service.manifest_keys, step)
     refused = said["refused"]
     left = sum(sum(refused[name].values()) for name in ("at_the_start", "in_part", "later"))
     half_hours = sum(part["half_hours"] for part in said["parts"])
@@ -146,15 +145,26 @@ def export_run(
     run(Settings.from_environment(), stop, idle=0.0 if once else None, width=width)
 
 
-def _fetched(service: Client, identity: str, out: Path) -> dict[str, Any]:
+def _wait(service: Client, identity: str) -> None:
+    """Look at an export until it has ended, and show how far it is."""
+    with progress("parts made") as step:
+        while (told := service.export(identity).value())["state"] not in ENDED:
+            step(told["parts"]["done"], told["parts"]["total"])
+            time.sleep(_LOOK)
+    _ended(told)
+
+
+def _fetched(
+    service: Client, identity: str, out: Path, step: Callable[[int, int], None]
+) -> dict[str, Any]:
     for _ in range(_AGAIN):
         try:
-            return fetch(service, identity, out)
+            return fetch(service, identity, out, step)
         except ServiceError as error:
             if error.code != "no_service":
                 raise
             time.sleep(_LOOK)
-    return fetch(service, identity, out)
+    return fetch(service, identity, out, step)
 
 
 def _since(text: str | None) -> str | None:

@@ -120,3 +120,49 @@ def test_a_fetch_that_broke_goes_on_and_a_changed_part_is_told(
     _, error = run("export", "open", str(sealed), "--out", str(tmp_path / "again"), *key)
     assert error is not None
     assert error.code == "not_for_you"
+
+
+def test_a_fetch_that_broke_before_its_last_part_had_a_name_is_ended_by_the_next(
+    supplier: Path, tmp_path: Path
+) -> None:
+    exported(supplier, tmp_path)
+    sealed = tmp_path / "sealed"
+    identity = json.loads((tmp_path / "opened" / "manifest.json").read_text())["export"]
+    whole = next(sealed.glob("*.age"))
+    body, begun = whole.read_bytes(), sealed / f".{whole.name}"
+    again = ("export", "fetch", identity, "--out", str(sealed), "--client", str(supplier))
+    whole.rename(begun)  # every byte came: there is nothing left to ask for
+    assert run(*again)[1] is None
+    assert whole.read_bytes() == body
+    whole.unlink()
+    begun.write_bytes(body + b"more")  # something else's
+    _, error = run(*again)
+    assert error is not None
+    assert error.code == "bad_part"
+    assert run(*again)[1] is None
+    assert whole.read_bytes() == body
+    assert not begun.exists()
+
+
+def test_a_folder_holds_one_export_so_that_nothing_is_added_up_twice(
+    supplier: Path, tmp_path: Path
+) -> None:
+    """`SELECT sum(value) FROM 'opened/*'` takes every file that is there."""
+    held = ("--client", str(supplier))
+    out, sealed = exported(supplier, tmp_path), tmp_path / "sealed"
+    other = exported(supplier, tmp_path / "other", "--format", "csv").parent / "sealed"
+    identity = json.loads((tmp_path / "other/opened/manifest.json").read_text())["export"]
+    before = {path: path.read_bytes() for folder in (out, sealed) for path in folder.iterdir()}
+    for words in (
+        ("export", "fetch", identity, "--out", str(sealed)),
+        ("export", "open", str(other), "--out", str(out)),
+    ):
+        _, error = run(*words, *held)
+        assert error is not None
+        assert error.code == "folder_in_use"
+    assert before == {
+        path: path.read_bytes() for folder in (out, sealed) for path in folder.iterdir()
+    }
+    (out / "notes.txt").write_text("a file of one's own is in nobody's way")
+    result, error = run("export", "open", str(sealed), "--out", str(out), *held)
+    assert error is None, result.output
