@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from typer.core import TyperGroup
 
 from ingest import rejected_commands, settings, telling
+from ingest.inbox import commands as inbox_commands
 from ingest.pipeline import UnfitError, take
 from ingest.profiles import Form, Profile
 from ingest.results import Taken
@@ -52,6 +53,7 @@ def register(app: typer.Typer) -> None:
     """Add this room's sub-commands to ``app``."""
     app.add_typer(ingest_app, name="ingest")
     rejected_commands.register(app)
+    inbox_commands.register(app)
 
 
 @ingest_app.command(_TAKE, epilog="`meterkeep ingest revert COMMIT` leaves a commit out again.")

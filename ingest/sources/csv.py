@@ -31,9 +31,10 @@ def parse(chunk: bytes, layout: Layout) -> Columns:
     columns = typed.parse(chunk, layout)
     if columns is not None:
         return columns
-    if len(chunk) < _SMALL:
+    pieces = [chunk] if len(chunk) < _SMALL else list(cut(chunk, _PIECES))
+    if len(pieces) == 1:  # small, or one long line, which would be cut into itself for ever
         return strict.parse(chunk, layout)
-    return joined([parse(piece, layout) for piece in cut(chunk, _PIECES)])
+    return joined([parse(piece, layout) for piece in pieces])
 
 
 def layout(

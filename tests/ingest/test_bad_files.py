@@ -77,6 +77,14 @@ def test_a_line_without_end_stops_the_file_and_only_it(tmp_path: Path) -> None:
     assert found.stopped.error.code == "line_too_long"
 
 
+def test_one_long_line_between_two_windows_is_a_refused_line_and_no_fault(tmp_path: Path) -> None:
+    path = lcl(tmp_path, LINE.strip(), "x" * 70_000)
+    memory = Memory()
+    [result] = taken(memory, path, chunk=1).files
+    assert (result.fate, result.reads) == (Fate.TAKEN, 1)
+    assert memory.lines == [(3, "malformed_line")]
+
+
 def test_bytes_that_are_not_utf8_spoil_their_line_only(tmp_path: Path) -> None:
     body = f"{HEADER}\n{LINE}".encode() + b"MAC\xff\xfe,2013-01-01 00:30:00,0.1\n"
     memory = Memory()

@@ -1,0 +1,1 @@
+"""A folder into which others put deliveries: each whole file is taken in once."""
