@@ -197,7 +197,8 @@ def _role(question: Question | FleetQuestion, policy: Policy) -> str:
     if not may:
         raise Refused("srv_not_permitted_for_role")
     if len(may) > 1:
-        raise InputError("you hold several roles that fit: say role=..", code="role_needed")
+        fit = " or ".join(may)
+        raise InputError(f"you hold several roles that fit: say role, {fit}", code="role_needed")
     return may[0]
 
 

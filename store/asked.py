@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from store.errors import InputError
+from store.errors import InputError, MalformedMpxnError
 from store.grounds import FOREVER
 from store.reads import Mpxn, Window, half_hour_of, local_midnight
 
@@ -44,8 +44,8 @@ def meter_points(mpxn: str | None, file: Path | None) -> list[Mpxn]:
     """Return the meter points of an argument or of a file, one to a line.
 
     Raises:
-        InputError: Neither or both were given, or the file cannot be read.
-        MalformedMpxnError: One is not a MPAN or MPRN.
+        InputError: Neither or both were given, or the file cannot be read; or one is not a MPAN
+            or MPRN (``malformed_mpxn``): told is which of the file, and never its digits.
     """
     if (mpxn is None) == (file is None):
         raise InputError("give a meter point, or --mpxn-file", code="bad_argument")
@@ -55,7 +55,14 @@ def meter_points(mpxn: str | None, file: Path | None) -> list[Mpxn]:
         lines = file.read_text().split()
     except (OSError, UnicodeDecodeError):
         raise InputError("the file of meter points cannot be read", code="unreadable") from None
-    return [Mpxn.parse(line) for line in lines]
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(Mpxn.parse(line))
+        except MalformedMpxnError as error:
+            text = f"meter point {number} of the file: {error}"
+            raise InputError(text, code=error.code) from None
+    return found
 
 
 def meter_point(mpxn: str | None, file: Path | None) -> Mpxn:

@@ -143,6 +143,9 @@ def _round(kept: keeping.Kept | None) -> tuple[str, dict[str, Any]]:
         "exports": kept.expired, "retained": kept.retained,
     }  # fmt: skip
     text = f"{len(kept.compacted)} register-months compacted, {kept.swept} files cleared"
+    text += f", {kept.expired} exports expired" if kept.expired else ""
+    if kept.retained:
+        text += f", {kept.retained:,} files, lines and details past their time let go"
     return text, said
 
 

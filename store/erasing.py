@@ -11,7 +11,7 @@ who is erased stays so, the others follow. Backups are another matter: see `rete
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -48,12 +48,14 @@ class Erased:
         entries: The log entries that prove it.
         details: Log details that went with them.
         clean: Whether the database's own remains are gone too: see `Database.overwrite`.
+        unknown: The meter points of which nobody was ever a customer here.
     """
 
     customers: int
     entries: tuple[bytes, ...]
     details: int
     clean: bool
+    unknown: tuple[Mpxn, ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class _Counted:
     entries: list[bytes] = field(default_factory=list)
     subjects: set[bytes] = field(default_factory=set)
     details: int = 0
+    unknown: list[Mpxn] = field(default_factory=list)
 
 
 class Erasing:
@@ -73,13 +76,17 @@ class Erasing:
         self._database, self._keys, self._occupants = database, keys, occupants
         self._clock, self._journal, self._index = clock, journal, LogIndex()
 
-    def erase(self, mpxns: Sequence[Mpxn], basis: str, on: int | None = None) -> Erased:
+    def erase(
+        self, mpxns: Sequence[Mpxn], basis: str, on: int | None = None,
+        step: Callable[[int, int], None] = lambda *_: None,
+    ) -> Erased:  # fmt: skip
         """Destroy the keys of the customers of ``mpxns``.
 
         Args:
-            mpxns: Meter points; an unknown one is no error.
+            mpxns: Meter points; an unknown one is told of.
             basis: Who ordered it, on which basis; goes into the log.
             on: Only who lived there at this half-hour; None for every customer there was.
+            step: Told after each portion how many meter points are done, and of how many.
 
         Raises:
             CatalogueError: The database failed; what was erased before stays erased. Run it again.
@@ -87,7 +94,8 @@ class Erasing:
         counted = _Counted()
         if self._journal is not None:
             self._journal.ready()
-        for some in portions(dict.fromkeys(mpxns), TOGETHER):
+        each, past = dict.fromkeys(mpxns), 0
+        for some in portions(each, TOGETHER):
             with self._database.write() as connection:
                 self._keys.tags.settle(connection)
                 tags = {self._keys.tags.of(mpxn, connection): mpxn for mpxn in some}
@@ -98,9 +106,15 @@ class Erasing:
             counted.entries += done.entries
             counted.subjects.update(done.subjects)
             counted.details += done.details
+            counted.unknown += [mpxn for tag, mpxn in tags.items() if tag not in done.known]
+            past += len(tags)
+            step(past, len(each))
         counted.details += self._forget_waiting(counted.subjects)
         clean = self._database.overwrite(*REMAINS)
-        return Erased(len(counted.subjects), tuple(counted.entries), counted.details, clean)
+        return Erased(
+            len(counted.subjects), tuple(counted.entries), counted.details, clean,
+            tuple(counted.unknown),
+        )  # fmt: skip
 
     def _forget_waiting(self, subjects: set[bytes]) -> int:
         """Let details go whose leaves wait for the tree; later ones go when they get there."""

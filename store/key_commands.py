@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from store import key_inventory, log_keys, retention_rules
-from store.asked import meter_points, moment, say
+from store.asked import meter_points, moment, progress, say
 from store.errors import InputError
 from store.keepers import create_kek
 from store.log import Entry, Kind
@@ -21,9 +21,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for prog
 MpxnFile = Annotated[
     Path | None, typer.Option("--mpxn-file", help="Meter points, one to a line.", dir_okay=False)
 ]
+Said = dict[str, Any]
 ROTATED = ("kek", "bucket", "dek", "lookup", "token-signing", log_keys.SECRET)
+_COUNTED = ("keys", "customers", "files", "rows", "facts")
 _DAY = 86_400.0  # seconds
-_TOLD = 10  # log entries shown to people
+_TOLD = 10  # log entries, and places in a file, shown to people
+_UNKNOWN = "unknown"  # of what is said: places in the file, of meter points that nobody knows
+_DOING = {
+    "lookup": "renaming, after 60 seconds in which every process comes to look at both names",
+    "dek": "sealing rows anew",
+    "bucket": "wrapping keys anew",
+    "kek": "wrapping keys anew",
+}
+_THEN = (
+    "\nlet METERKEEP_KEK name the new one now, of every process, and METERKEEP_KEK_NEXT nothing; "
+    "destroy the old one with its copies, then say `meterkeep keys destroyed {old}`"
+)
 keys_app = typer.Typer(help="The key register.", no_args_is_help=True)
 
 
@@ -71,10 +84,11 @@ def _line(row: dict[str, Any]) -> str:
 @keys_app.command("create")
 def keys_create(
     kek: Annotated[str, typer.Argument(help="A new key file, or pkcs11:token=..;object=..?..")],
+    as_json: AsJson = False,
 ) -> None:
     """Draw a KEK into a new key file, or in a token: for METERKEEP_KEK_NEXT, or before `init`."""
     create_kek(kek, Settings.from_environment().pin_file)
-    say("a new KEK: back it up, apart from the store", None, as_json=False)
+    say("a new KEK: back it up, apart from the store", {"created": True}, as_json=as_json)
 
 
 @keys_app.command("rotate")
@@ -87,26 +101,34 @@ def keys_rotate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make new keys for old while answers go on; run it again where it stopped."""
+    """Make new keys for old while answers go on; run it again where it stopped.
+
+    Exit status 1: meter points of the file are not known here.
+    """
     if what not in ROTATED:
         raise InputError(f"keys that rotate: {', '.join(ROTATED)}", code="unknown_key")
     if (bucket is not None and what != "bucket") or (suspected and bucket is None):
         raise InputError("--suspected needs --bucket, and that is of `bucket`", code="bad_argument")
     if mpxn_file is not None and what != "dek":
         raise InputError("--mpxn-file is of `dek`", code="bad_argument")
-    with open_store(Settings.from_environment()) as store:
+    with open_store(Settings.from_environment()) as store, progress(_DOING.get(what, what)):
         said = _ROTATE[what](store, mpxn_file, bucket, suspected)
-    text = ", ".join(f"{value:,} {name}" for name, value in said.items() if name != "generation")
+    unknown = said.get(_UNKNOWN, [])
+    counts = ", ".join(f"{value:,} {name}" for name, value in said.items() if name in _COUNTED)
     where = f" is at generation {said['generation']}" if "generation" in said else " rotated"
-    say(f"{what}{where}{': ' if text else ''}{text}", {"name": what} | said, as_json=as_json)
+    text = f"{what}{where}{': ' if counts else ''}{counts}{_not_known(unknown)}"
+    text += _THEN.format(old=said["generation"] - 1) if what == "kek" else ""
+    say(text, {"name": what} | said, as_json=as_json)
+    if unknown:
+        raise typer.Exit(1)
 
 
-def _kek(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+def _kek(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> Said:
     done = store.rotation.kek()
     return {"generation": done.generation, "keys": done.keys}
 
 
-def _buckets(store: Store, _file: Path | None, bucket: int | None, leak: bool) -> dict[str, int]:
+def _buckets(store: Store, _file: Path | None, bucket: int | None, leak: bool) -> Said:
     done = store.rotation.buckets(None if bucket is None else [bucket])
     said = {"generation": done.generation, "keys": done.keys}
     if leak and bucket is not None:
@@ -116,29 +138,42 @@ def _buckets(store: Store, _file: Path | None, bucket: int | None, leak: bool) -
     return said
 
 
-def _deks(store: Store, file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+def _deks(store: Store, file: Path | None, _bucket: int | None, _leak: bool) -> Said:
     subjects: list[bytes] = []
+    unknown: list[int] = []
     if file is not None:
         with store.database.read() as connection:
             chains = [store.facts.tenancies_of(connection, m) for m in meter_points(None, file)]
         subjects = [t.subject for chain in chains for t in chain if t.subject is not None]
+        unknown = [number for number, chain in enumerate(chains, 1) if not chain]
+    elif not store.resealing.left():
+        raise InputError("whose keys? name them by --mpxn-file", code="bad_argument")
     done = store.resealing.run(subjects)
-    return {"customers": done.subjects, "files": done.files, "rows": done.rows}
+    said: Said = {"customers": done.subjects, "files": done.files, "rows": done.rows}
+    return said if file is None else said | {_UNKNOWN: unknown}
 
 
-def _lookup(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> dict[str, int]:
+def _not_known(places: Sequence[int]) -> str:
+    """Return a line that tells which meter points of a file nobody knows; empty where none."""
+    if not places:
+        return ""
+    more = f" and {len(places) - _TOLD:,} more" if len(places) > _TOLD else ""
+    return f"\nnot known here, of the file: number {', '.join(map(str, places[:_TOLD]))}{more}"
+
+
+def _lookup(store: Store, _file: Path | None, _bucket: int | None, _leak: bool) -> Said:
     done = store.renaming.run()
     return {"generation": done.generation, "facts": done.rows}
 
 
-def _signing(name: str, store: Store) -> dict[str, int]:
+def _signing(name: str, store: Store) -> Said:
     store.keys.secrets.of(name)
     # Its leaf first: a rotation that nobody can read of never happened.
     store.log.write(Entry(Kind.OPERATE, "keys rotate", detail={"name": name}))
     return {"generation": store.keys.secrets.rotate(name)}
 
 
-_ROTATE: dict[str, Callable[..., dict[str, int]]] = {
+_ROTATE: dict[str, Callable[..., Said]] = {
     "kek": _kek, "bucket": _buckets, "dek": _deks, "lookup": _lookup,
     "token-signing": lambda store, *_: _signing("token-signing", store),
     log_keys.SECRET: lambda store, *_: _signing(log_keys.SECRET, store),
@@ -148,11 +183,13 @@ _ROTATE: dict[str, Callable[..., dict[str, int]]] = {
 @keys_app.command("destroyed")
 def keys_destroyed(
     epoch: Annotated[int, typer.Argument(help="Of a KEK that has ended: see `keys list`.")],
+    as_json: AsJson = False,
 ) -> None:
     """State that a KEK and all its copies are destroyed; backups under it open for nobody now."""
     with open_store(Settings.from_environment()) as store:
         store.rotation.destroyed(epoch)
-    say(f"the KEK of epoch {epoch} is stated as destroyed", None, as_json=False)
+    said = {"destroyed": epoch}
+    say(f"the KEK of epoch {epoch} is stated as destroyed", said, as_json=as_json)
 
 
 @keys_app.command("erase")
@@ -164,20 +201,28 @@ def keys_erase(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Destroy the keys of these meter points' customers, for good; the next request says so."""
+    """Destroy the keys of these meter points' customers, for good; the next request says so.
+
+    Exit status 1: some are not known here, or the database's own remains are not gone yet.
+    """
     if not basis.strip():
         raise InputError("an erasure needs its basis", code="bad_argument")
     on = None if tenancy is None else moment(tenancy)
-    with open_store(Settings.from_environment()) as store:
-        done = store.facts.erasing.erase(meter_points(None, mpxn_file), basis, on)
+    mpxns = meter_points(None, mpxn_file)
+    with open_store(Settings.from_environment()) as store, progress("meter points erased") as step:
+        done = store.facts.erasing.erase(mpxns, basis, on, step)
+    places = {mpxn: number for number, mpxn in enumerate(mpxns, 1)}
+    unknown = [places[mpxn] for mpxn in done.unknown]
     entries = [entry.hex() for entry in done.entries]
     text = f"{done.customers:,} customers erased, {done.details:,} log details with them"
     text += "".join(f"\nlog entry {entry}" for entry in entries[:_TOLD])
     text += f"\nand {len(entries) - _TOLD:,} more" if len(entries) > _TOLD else ""
+    text += "" if done.customers or unknown else "\nwhoever was meant was erased before"
+    text += _not_known(unknown)
     if not done.clean:
         text += "\nthe write-ahead log still holds what was deleted: `meterkeep retain` empties it"
     said = {"erased": done.customers, "details": done.details, "entries": entries,
-            "clean": done.clean}  # fmt: skip
+            "clean": done.clean, _UNKNOWN: unknown}  # fmt: skip
     say(text, said, as_json=as_json)
-    if not done.clean:
+    if unknown or not done.clean:
         raise typer.Exit(1)

@@ -285,6 +285,6 @@ class FileKek:
             return unwrap(self._key, wrapped, context, "bucket")
         except TamperedError:
             raise KekError(
-                "a key does not open: METERKEEP_KEK names another key than the one that made this "
-                "store, or the key register was changed"
+                "a key does not open: METERKEEP_KEK names another key than this store's (the one "
+                "before a rotation?), or the key register was changed"
             ) from None

@@ -41,6 +41,7 @@ class Destroyed:
         counts: How many customers each of them is about.
         places: Tag and first half-hour of each customer.
         details: How many log details went.
+        known: Tags of the meter points that anybody was ever a customer of.
     """
 
     subjects: tuple[bytes, ...] = field(repr=False)
@@ -48,6 +49,7 @@ class Destroyed:
     counts: tuple[int, ...]
     places: tuple[tuple[bytes, int], ...] = field(repr=False)
     details: int
+    known: frozenset[bytes] = field(repr=False)
 
 
 class Occupants:
@@ -118,7 +120,7 @@ class Occupants:
             on: Only who lived there at this half-hour; None for every customer there was.
         """
         moved, entries, counts = _move(connection), list[bytes](), list[int]()
-        live = _living(connection, tags, on)
+        live, known = _living(connection, tags, on)
         for some in portions(live, TOGETHER):
             entries.append(self._end(connection, some, at, basis, moved))
             counts.append(len(some))
@@ -127,7 +129,9 @@ class Occupants:
         connection.execute(delete(tables.rejected).where(tables.rejected.c.subject.in_(subjects)))
         details = self._index.forget(connection, *subjects)
         places = tuple((row[PROOF], row[PROOF + 1]) for row in live)
-        return Destroyed(tuple(subjects), tuple(entries), tuple(counts), places, details)
+        return Destroyed(
+            tuple(subjects), tuple(entries), tuple(counts), places, details, known
+        )  # fmt: skip
 
     def _key(self, connection: Connection, subject: bytes, number: int) -> Dek:
         """Give a customer a key."""
@@ -187,14 +191,19 @@ class Occupants:
                 connection.execute(here.values(entry=leaf))
 
 
-def _living(connection: Connection, tags: Sequence[bytes], on: int | None) -> Rows:
-    """Return the proven rows of who is not erased: of all, or of who lived there at ``on``."""
+def _living(
+    connection: Connection, tags: Sequence[bytes], on: int | None
+) -> tuple[Rows, frozenset[bytes]]:
+    """Return the proven rows of who is not erased, and which of ``tags`` are known at all.
+
+    The rows are of all, or of who lived there at ``on``.
+    """
     rows = [tuple(row) for row in connection.execute(_PROVEN_OF.where(_t.tag.in_(tags)))]
-    live = [row for row in rows if row[PROOF + 2] is not None]
-    if on is None:
-        return live
-    last = {row[PROOF]: row[PROOF + 1] for row in rows if row[PROOF + 1] <= on}  # by time
-    return [row for row in live if last.get(row[PROOF]) == row[PROOF + 1]]
+    live, known = [row for row in rows if row[PROOF + 2] is not None], {row[PROOF] for row in rows}
+    if on is not None:
+        last = {row[PROOF]: row[PROOF + 1] for row in rows if row[PROOF + 1] <= on}  # by time
+        live = [row for row in live if last.get(row[PROOF]) == row[PROOF + 1]]
+    return live, frozenset(map(bytes, known))
 
 
 def _move(connection: Connection) -> int:

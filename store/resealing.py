@@ -95,6 +95,10 @@ class Resealing:
             raise
         return Resealed(len(begun), files, rows)
 
+    def left(self) -> bool:
+        """Return whether an earlier run died in between: `run` ends what it left."""
+        return bool(self._begun())
+
     def of_bucket(self, bucket: int) -> list[bytes]:
         """Return every customer whose DEK a bucket's key wraps."""
         d, (low, high) = tables.deks.c, span(bucket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -296,3 +297,17 @@ def test_the_command_keeps_house_once(kept: World, monkeypatch: pytest.MonkeyPat
     said = {"compacted": 2, "taken_by_others": 0, "files": 0, "exports": 0, "retained": 0}
     assert json.loads(result.stdout) == said
     assert len(kept.live()) == 2
+
+
+def test_what_the_command_lets_go_of_is_told(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads of years ago that somebody has just taken in are past their time: not in silence."""
+    monkeypatch.setenv("METERKEEP_HOME", str(kept.store.settings.home))
+    later = time.time() + 8 * 366 * 86_400.0
+    monkeypatch.setattr("store.local.time.time", lambda: later)
+    app = typer.Typer()
+    app.command()(commands.keep)
+    result = CliRunner().invoke(app, ["--once"])
+    assert result.exit_code == 0, result.output
+    files = len(kept.live())
+    assert files == 0
+    assert "files, lines and details past their time let go" in result.stdout

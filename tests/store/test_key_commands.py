@@ -69,18 +69,55 @@ def test_every_key_of_a_store_is_renewed_by_command(
     homes.write_text(f"{HOME.text}\n")
     assert said("keys", "rotate", "bucket")["generation"] == 2
     assert said("keys", "rotate", "dek", "--mpxn-file", homes) == {
-        "name": "dek", "customers": 1, "files": 1, "rows": 1,
+        "name": "dek", "customers": 1, "files": 1, "rows": 1, "unknown": [],
     }  # fmt: skip
     assert said("keys", "rotate", "lookup") == {"name": "lookup", "generation": 2, "facts": 1}
-    assert run("keys", "create", fresh).exit_code == 0
+    assert said("keys", "create", fresh) == {"created": True}
     assert isinstance(
         run("keys", "create", fresh).exception, KekError
     )  # never another key in its place
     monkeypatch.setenv("METERKEEP_KEK_NEXT", str(fresh))
-    assert said("keys", "rotate", "kek")["generation"] == 2
+    told = run("keys", "rotate", "kek").stdout
+    assert "at generation 2" in told
+    assert "`meterkeep keys destroyed 1`" in told
     monkeypatch.delenv("METERKEEP_KEK_NEXT")
     monkeypatch.setenv("METERKEEP_KEK", str(fresh))
+    assert said("keys", "destroyed", "1") == {"destroyed": 1}
     still(Settings.from_environment())
+
+
+def test_a_meter_point_that_nobody_knows_is_told_by_its_place(
+    store: Settings, tmp_path: Path
+) -> None:
+    """Somebody asked to be forgotten, and a digit was mistyped: nobody may take it for done."""
+    homes = tmp_path / "homes"
+    homes.write_text(f"{mpan(98).text}\n{HOME.text}\n{mpan(99).text}\n")
+    erase = ("keys", "erase", "--mpxn-file", homes, "--basis", "a letter")
+    done = run("keys", "rotate", "dek", "--mpxn-file", homes)
+    assert done.exit_code == 1
+    assert "1 customers" in done.stdout
+    assert "not known here, of the file: number 1, 3\n" in done.stdout
+    done = run(*erase)
+    assert done.exit_code == 1
+    assert "1 customers erased" in done.stdout
+    assert "not known here, of the file: number 1, 3\n" in done.stdout
+    told = run(*erase, "--json")
+    assert (told.exit_code, json.loads(told.stdout)["unknown"]) == (1, [1, 3])
+    assert not any(one.text in done.output + told.output for one in (HOME, mpan(98), mpan(99)))
+    homes.write_text(f"{HOME.text}\n")
+    assert "was erased before" in run(*erase).stdout
+
+
+def test_a_line_that_is_no_meter_point_is_told_by_its_place(
+    store: Settings, tmp_path: Path
+) -> None:
+    homes = tmp_path / "homes"
+    homes.write_text(f"{HOME.text}\n{HOME.text[:-1]}x\n")
+    refused = run("keys", "erase", "--mpxn-file", homes, "--basis", "a letter").exception
+    assert isinstance(refused, InputError)
+    assert refused.code == "malformed_mpxn"
+    assert "meter point 2 of the file" in str(refused)
+    assert HOME.text[:-1] not in str(refused)
 
 
 def test_a_bucket_whose_key_may_have_leaked_gets_new_deks_too(store: Settings) -> None:
@@ -115,6 +152,7 @@ def test_the_list_tells_generations_ages_and_what_is_due(
         (("everything",), "unknown_key"),
         (("kek",), "no_next_kek"),
         (("kek", "--bucket", "1"), "bad_argument"),
+        (("dek",), "bad_argument"),
         (("bucket", "--suspected"), "bad_argument"),
         (("bucket", "--bucket", "4096"), "unknown_bucket"),
         (("lookup", "--mpxn-file", "x"), "bad_argument"),
