@@ -27,7 +27,6 @@ from service.signing import SECRET, Signing
 from store import tables
 from store.access import decide
 from store.credentials import new_client
-from store.database import portions
 from store.grants import FleetQuestion, Question
 from store.grounds import FOREVER, Party
 from store.initialising import initialise
@@ -36,6 +35,7 @@ from store.marks import TOGETHER, Marks
 from store.parts import Store
 from store.reads import Window
 from store.settings import Settings
+from store.statements import portions
 from store.wiring import open_store
 
 if TYPE_CHECKING:

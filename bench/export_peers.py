@@ -16,12 +16,12 @@ from sqlalchemy import select
 from bench.world import REGISTERS
 from store import age, canvases, envelope, parcels, tables
 from store.canvases import Windows
-from store.database import portions
 from store.export_planning import LARGEST
 from store.fleet_keys import FleetKeys
 from store.grounds import FOREVER
 from store.reads import DAY_SLOTS, Window
 from store.slices import Slices
+from store.statements import portions
 from store.wiring import open_store
 
 if TYPE_CHECKING:

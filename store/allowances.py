@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import BigInteger, Float, String, bindparam, text, update
 
 from store import tables
-from store.database import Prepared
+from store.statements import Prepared
 
 if TYPE_CHECKING:
     from store.database import Database

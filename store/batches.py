@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, portions
 from store.errors import CommitConflictError
 from store.files import FileState
 from store.runs import NewFile, Unindexed, pages
+from store.statements import MOST_ROWS, portions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select
 
 from store import envelope, tables
-from store.database import Prepared, insert_absent, portions
 from store.envelope import Cipher, cipher, fields
 from store.errors import CommitConflictError, TamperedError
+from store.statements import Prepared, insert_absent, portions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.keks import Keks
     from store.ports import Clock
+    from store.statements import Session
 
 BUCKETS = 4_096
 BUCKET_LIFE = 300.0  # seconds a bucket key may be kept unwrapped

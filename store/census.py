@@ -15,7 +15,6 @@ from sqlalchemy import insert, select
 
 from store import sealed_names, tables
 from store.bucket_keys import bucket_of
-from store.database import insert_absent, portions
 from store.deks import Dek
 from store.errors import CommitConflictError
 from store.grounds import Tenancy
@@ -23,6 +22,7 @@ from store.keys import Keys
 from store.log import Entry, Kind, Log
 from store.marks import TOGETHER, Marks
 from store.reads import Mpxn
+from store.statements import insert_absent, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, Prepared, portions
 from store.errors import InputError, TamperedError
+from store.statements import MOST_ROWS, Prepared, portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.ports import Clock
+    from store.statements import Session
 
 
 class Commits:

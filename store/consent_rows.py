@@ -14,18 +14,18 @@ from sqlalchemy import bindparam, func, select
 from store import tables
 from store.consent_states import state_at
 from store.consent_terms import ConsentRow
-from store.database import Prepared
 from store.errors import InputError, TamperedError
 from store.grounds import FOREVER, Consent
 from store.marks import PROOF, Marks, proven
 from store.reads import Register, Window
+from store.statements import Prepared
 from store.tenancies import Tenancies
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Session
     from store.ports import Clock
+    from store.statements import Session
 
 COLUMNS = tuple(str(column.name) for column in tables.consents.c if column.name != "entry")
 EVENT = tuple(str(column.name) for column in tables.consent_events.c if column.name != "entry")

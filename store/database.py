@@ -12,172 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sqlalchemy import Insert, create_engine, event, insert
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.engine import Connection
 
 from store.aio import Threaded, native
-from store.errors import CatalogueError
+from store.engines import PATIENCE, THREADS, Translated, begin_immediate, engine_of
+from store.statements import Hot, Session
 from store.syncing import Behind, Syncs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import ClauseElement, Table
-    from sqlalchemy.engine import Dialect
+    from sqlalchemy import Table
 
-MOST_ROWS = 500  # rows one transaction may write: some 5 ms, so that no answer waits long behind it
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
-_THREADS = 16  # beside the event loop, each with a connection to PostgreSQL at most
-PATIENCE = 20.0  # seconds a writer waits for its turn
 TURN = 0.002  # seconds an answer waits for it in line: the log's numbering takes half of that
-
-
-class BusyError(Exception):
-    """Somebody else writes; who must not wait goes another way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hot:
-    """A bare connection of SQLite's driver, for `Prepared` statements alone."""
-
-    connection: sqlite3.Connection
-    dialect: Dialect
-
-
-# A row of bound values, and nothing else: `VALUES (%(entry)s, %(at)s::BIGINT)`.
-_BOUND = re.compile(r"%\((\w+)\)s")
-_NAMED = sqlite.dialect(paramstyle="named")
-_VALUES = re.compile(r"VALUES \(%\(\w+\)s(?:::[A-Z ]+)?(?:, %\(\w+\)s(?:::[A-Z ]+)?)*\)")
-
-Session = Connection | Hot  # what a Prepared statement runs on
-
-
-class Prepared:
-    """A statement compiled once and given straight to the driver: the path of every answer.
-
-    SQLAlchemy writes the SQL for either database; its 0.1 ms a call is paid once (measured: nine
-    statements of an answer, 0.9 ms, against 0.1 ms this way).
-    """
-
-    def __init__(self, statement: ClauseElement, *, many: bool = False) -> None:
-        """Take a statement.
-
-        Args:
-            statement: For either database.
-            many: It returns thousands of rows: PostgreSQL is to send them as it keeps them, not as
-                text (measured: made into values in half the time).
-        """
-        self._statement, self._many = statement, many
-        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._arrays: tuple[str, Sequence[str]] | None = None
-
-    def rows(self, connection: Session, **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of the statement with ``values`` bound."""
-        sql, constants = self._sql(connection)
-        values |= constants
-        if isinstance(connection, Hot):
-            return connection.connection.execute(sql, values).fetchall()
-        binary = self._many and connection.dialect.name != "sqlite"
-        cursor = connection.connection.cursor(**({"binary": True} if binary else {}))
-        try:
-            cursor.execute(sql, values)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()  # type: ignore[assignment]
-            return rows
-        finally:
-            cursor.close()
-
-    def run(self, connection: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute the statement once for each of ``rows``."""
-        sql, _ = self._sql(connection)
-        arrays = self._as_arrays(connection) if len(rows) > 1 else None
-        cursor = connection.connection.cursor()
-        try:
-            if arrays is not None:
-                sql, names = arrays
-                cursor.execute(sql, {name: [row[name] for row in rows] for name in names})
-                return
-            cursor.executemany(sql, rows)
-        finally:
-            cursor.close()
-
-    def count(self, connection: Session, **values: Any) -> int:
-        """Execute the statement; return how many rows it wrote."""
-        sql, constants = self._sql(connection)
-        values |= constants
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(sql, values)
-            return int(cursor.rowcount)
-        finally:
-            cursor.close()
-
-    def _as_arrays(self, connection: Session) -> tuple[str, Sequence[str]] | None:
-        """Return an insert as one statement over arrays, and whose; None where it cannot be one.
-
-        PostgreSQL takes a statement a row otherwise (measured: 500 leaves, 19 ms against 4).
-        """
-        if connection.dialect.name == "sqlite" or not isinstance(self._statement, Insert):
-            return None
-        if self._arrays is None:
-            sql, _ = self._sql(connection)
-            columns: Any = self._statement.table.c
-            match = _VALUES.search(sql)
-            names = _BOUND.findall(match[0]) if match else []
-            kinds = [columns[name].type.compile(connection.dialect) for name in names]
-            bound = (f"%({name})b::{kind}[]" for name, kind in zip(names, kinds, strict=True))
-            rows = f"SELECT * FROM unnest({', '.join(bound)})"  # noqa: S608 - our own names
-            whole = _VALUES.sub(rows, sql, count=1)
-            self._arrays = (whole, names)
-        return self._arrays if self._arrays[1] else None
-
-    def _sql(self, connection: Session) -> tuple[str, dict[str, Any]]:
-        name = connection.dialect.name
-        known = self._compiled.get(name)
-        if known is None:
-            # Values by name on either: what SQLite's driver is given need not be put in order.
-            dialect = _NAMED if name == "sqlite" else connection.dialect
-            compiled: Any = self._statement.compile(dialect=dialect)
-            constants = {
-                name: value for name, value in compiled.params.items() if value is not None
-            }
-            known = self._compiled[name] = (str(compiled), constants)
-        return known
-
-
-class _Translated:
-    """Tells what a driver raised as a CatalogueError. Keeps nothing: one for all who enter."""
-
-    def __init__(self, driver_error: type[Exception]) -> None:
-        self._told = DBAPIError, PendingRollbackError, PoolTimeoutError, driver_error
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # A broken rule of the schema is for the caller to understand.
-        if not isinstance(error, self._told) or isinstance(error, IntegrityError):
-            return
-        kept = type(getattr(error, "orig", error)).__name__
-        raise CatalogueError(
-            f"the catalogue's database refused ({kept}): is it running, reachable, and is "
-            "there room on its disk? Run it again: what was taken already is not taken twice"
-        ) from error
 
 
 class Database:
@@ -188,24 +45,17 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        self.is_local = parsed.get_backend_name() == "sqlite"
-        if self.is_local:
-            self._reader = self._writer = _sqlite(url)
-        else:
-            engine = create_engine(
-                parsed, pool_size=8, max_overflow=_THREADS - 8, hide_parameters=True
-            )
-            _limit_waiting(engine)
-            self._writer = engine
-            self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writer = self._reader = engine_of(url)
+        self.is_local = self._writer.dialect.name == "sqlite"
+        if not self.is_local:
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
         self._spare: list[sqlite3.Connection] = []
         self._swift: list[Hot] = []  # whose commits are synced behind; they read too, of warm pages
         self._syncs: Syncs | None = None
         self._opening = threading.Lock()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sql")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sql")
         driver: Any = self._writer.dialect.dbapi
-        self._translated = _Translated(driver.Error)
+        self._translated = Translated(driver.Error)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -252,7 +102,7 @@ class Database:
             return
         self._intact()
         with self._bare() as bare:
-            _begin_immediate(bare.execute, PATIENCE)
+            begin_immediate(bare.execute, PATIENCE)
             yield Hot(bare, self._writer.dialect)
             bare.commit()
 
@@ -295,7 +145,7 @@ class Database:
         with self._translated:
             swift, syncs = self._behind()
             try:
-                _begin_immediate(swift.connection.execute, patience, brief=brief)
+                begin_immediate(swift.connection.execute, patience, brief=brief)
                 result = work(swift)
                 swift.connection.execute("COMMIT")  # fails where nothing is open, unlike `commit`
             except BaseException:
@@ -415,86 +265,3 @@ class Database:
             self._spare.pop().close()
         while self._swift:
             self._swift.pop().connection.close()
-
-
-def _limit_waiting(engine: Engine) -> None:
-    """Let PostgreSQL give up after PATIENCE where somebody else holds a row, as SQLite does."""
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.execute(f"SET lock_timeout = {int(PATIENCE * 1000)}")
-        connection.commit()
-
-
-def _sqlite(url: str) -> Engine:
-    engine = create_engine(
-        url, connect_args={"timeout": 0.0, "check_same_thread": False}, hide_parameters=True
-    )
-
-    @event.listens_for(engine, "connect")
-    def _connected(connection: sqlite3.Connection, _record: Any) -> None:
-        _configure(connection)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("immediate"):
-            _begin_immediate(connection.exec_driver_sql, PATIENCE)
-        else:
-            connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _configure(connection: sqlite3.Connection) -> None:
-    connection.isolation_level = None  # BEGIN is said here, never guessed by the driver
-    for pragma in (
-        "busy_timeout=5000",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "secure_delete=ON",
-        "cache_size=-32000",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    connection.execute("PRAGMA busy_timeout=0")
-
-
-def _begin_immediate(
-    execute: Callable[[str], object], patience: float, *, brief: bool = False
-) -> None:
-    """Take SQLite's one writer's place; its own waiting sleeps up to 100 ms, this one 0.5 ms.
-
-    Args:
-        execute: Executes a statement.
-        patience: Seconds to wait for it.
-        brief: Look again sooner, and raise BusyError in the end.
-    """
-    give_up = time.monotonic() + patience
-    while True:
-        try:
-            execute("BEGIN IMMEDIATE")
-        except (sqlite3.OperationalError, DBAPIError) as error:
-            if "locked" not in str(error):
-                raise
-            if time.monotonic() > give_up:
-                if brief:
-                    raise BusyError from None
-                raise
-            time.sleep(0.0001 if brief else 0.0005)
-        else:
-            return
-
-
-def insert_absent(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert ``rows``, letting those stand that are there already. Returns how many are new."""
-    if connection.dialect.name == "sqlite":
-        return connection.execute(insert(table).prefix_with("OR IGNORE"), rows).rowcount
-    # PostgreSQL's driver does not count the rows of a batch: the new ones say who they are.
-    put = postgresql.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
-    return len(connection.execute(put, rows).all())
-
-
-def portions(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """Yield ``items`` in tuples of at most ``size``: no statement grows with the fleet."""
-    rest = iter(items)
-    while portion := tuple(islice(rest, size)):
-        yield portion

@@ -20,7 +20,7 @@ from store.errors import TamperedError
 
 if TYPE_CHECKING:
     from store.bucket_keys import BucketKeys
-    from store.database import Session
+    from store.statements import Session
 
 
 @dataclass(frozen=True, slots=True)

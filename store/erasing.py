@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, select
 
 from store import tables
-from store.database import MOST_ROWS, portions
 from store.log_index import LogIndex
+from store.statements import MOST_ROWS, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

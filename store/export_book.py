@@ -18,19 +18,20 @@ import orjson
 from sqlalchemy import func, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, portions
 from store.errors import InputError
 from store.export_lease import UNFINISHED, Leases, unpin
 from store.export_meters import Meters, empty
 from store.export_parts import Parts
 from store.exported import Asked, Export
 from store.log import Entry, Kind, Log, canonical
+from store.statements import MOST_ROWS, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.ports import Clock
+    from store.statements import Session
 
 LIFE: Final = 14 * 86_400.0  # seconds that an export is kept
 GRACE: Final = 900.0  # seconds that a worker may still put what nobody waits for

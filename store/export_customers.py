@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import LargeBinary, bindparam, delete, insert, select, update
 
 from store import tables
-from store.database import Prepared, portions
+from store.statements import Prepared, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from store import export_customers, export_grounds, tables
-from store.database import MOST_ROWS, Prepared, portions
 from store.exported import Export, Meter
 from store.log import Entry, Log, canonical
+from store.statements import MOST_ROWS, Prepared, portions
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table

@@ -14,11 +14,11 @@ import orjson
 from sqlalchemy import func, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, portions
 from store.errors import CommitConflictError
 from store.export_meters import empty, note
 from store.exported import Export, Part, Progress
 from store.log import canonical
+from store.statements import MOST_ROWS, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

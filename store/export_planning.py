@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from store.database import portions
 from store.exported import Export, Part
 from store.reads import DAY_SLOTS, Register, Window
+from store.statements import portions
 
 if TYPE_CHECKING:
     from store.parts import Store

@@ -15,7 +15,6 @@ from store import tables
 from store.consent_rules import ConsentRules
 from store.consent_terms import ConsentRow, Evidence, Terms
 from store.consents import Consents
-from store.database import Prepared
 from store.erasing import Erasing
 from store.errors import InputError
 from store.grounds import Choice, Grounds, Party, Tenancy
@@ -27,15 +26,17 @@ from store.policy import GRANULARITIES, Policy
 from store.reads import HALF_HOUR, Mpxn, Register, Window
 from store.registrations import Registrations, Supply
 from store.released import Released, released
+from store.statements import Prepared
 from store.tenancies import Tenancies
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.journal import Journal
     from store.keys import Keys
     from store.ports import Clock
+    from store.statements import Session
 
 __all__ = ["CHOICES", "Client", "ConsentRow", "Evidence", "Facts", "Supply", "Terms"]
 

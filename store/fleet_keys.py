@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import LargeBinary, bindparam, select
 
 from store import sealed_names, tables
-from store.database import Prepared, portions
 from store.deks import Dek
 from store.errors import TamperedError
 from store.keys import Keys
+from store.statements import Prepared, portions
 from store.tags import generation_of
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
-    from store.database import Session
+    from store.statements import Session
 
 AT_ONCE: Final = 100  # customers in one statement
 _PLACES: Final = [f"s{number}" for number in range(AT_ONCE)]

@@ -21,8 +21,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store import fleet_rows
-from store.database import portions
 from store.leaves import Kind, kind_of
+from store.statements import portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

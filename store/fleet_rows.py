@@ -29,7 +29,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from store import tables
 from store.consent_rows import COLUMNS, NEWEST
-from store.database import Prepared
+from store.statements import Prepared
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement

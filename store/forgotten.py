@@ -14,7 +14,6 @@ import orjson
 from sqlalchemy import bindparam, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, Prepared, portions
 from store.errors import ProofError, TamperedError
 from store.log import Entry, Kind
 from store.log_clock import year_of
@@ -24,6 +23,7 @@ from store.merkle import EMPTY_ROOT
 from store.notes import Checkpoint, open_note
 from store.sequencer import origin_of
 from store.shelf import Shelf
+from store.statements import MOST_ROWS, Prepared, portions
 from store.tiles import TILE_WIDTH, Tile, decode_bundle, width_at
 
 if TYPE_CHECKING:

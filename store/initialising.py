@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, select
 
 from store import consent_rules, marks, migrate, tables
-from store.database import Database, insert_absent
+from store.database import Database
 from store.facts import Facts
 from store.journal import SECRET as JOURNAL
 from store.keepers import is_file, keepers
@@ -21,6 +21,7 @@ from store.log import Log
 from store.marks import Marks
 from store.policy import load
 from store.secrets import Secrets
+from store.statements import insert_absent
 from store.tenancies import Tenancies
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import orjson
 from sqlalchemy import delete, select, update
 
 from store import tables
-from store.database import insert_absent
 from store.errors import CommitConflictError
+from store.statements import insert_absent
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

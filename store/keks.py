@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, select, update
 
 from store import envelope, tables
-from store.database import Prepared, insert_absent
 from store.envelope import fields
 from store.errors import CommitConflictError, InputError, KekError
+from store.statements import Prepared, insert_absent
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.ports import Clock, Kek
+    from store.statements import Session
 
 
 @dataclass(frozen=True, slots=True)

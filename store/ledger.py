@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, delete, select
 
 from store import tables
-from store.database import Prepared, insert_absent, portions
 from store.errors import CommitConflictError
+from store.statements import Prepared, insert_absent, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Session
+    from store.statements import Session
 
 Taken = tuple[bytes, str, int, int]  # digest, profile, reads accepted, lines refused
 

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, insert
 
 from store import tables
-from store.database import BusyError, Prepared
+from store.engines import BusyError
 from store.errors import CatalogueError, InputError, MeterkeepError
 from store.leaves import ENTRY_SIZE, Entry, EntryId, Kind, canonical, commitment, encode
+from store.statements import Prepared
 from store.syncing import Behind
 
 if TYPE_CHECKING:
-    from store.database import Database, Session
+    from store.database import Database
     from store.ports import Clock
+    from store.statements import Session
 
 __all__ = [  # what entries are made of, for who writes them
     "Entry", "EntryId", "Kind", "Leaf", "Log", "canonical", "commitment", "encode",

@@ -14,10 +14,10 @@ import orjson
 from sqlalchemy import select
 
 from store import tables
-from store.database import portions
 from store.leaves import commitment
 from store.log_index import HOUR, living, row_of
 from store.log_rows import Noted, noted
+from store.statements import portions
 from store.tiles import TILE_WIDTH
 
 if TYPE_CHECKING:

@@ -19,15 +19,15 @@ from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from store import export_customers, tables
-from store.database import Hot, Prepared, portions
 from store.log import Kind
 from store.log_rows import Noted, noted, place_of, subjects_of
+from store.statements import Hot, Prepared, portions
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
-    from store.database import Session
+    from store.statements import Session
 
 Leaf = tuple[int, int, bytes, str | None]  # shard, position, leaf, detail; None: erased
 HOUR = 3_600_000  # milliseconds

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Select, cast, exists, func, select
 
 from store import export_customers, tables
-from store.database import portions
 from store.log import Kind
 from store.log_index import HOUR
 from store.log_rows import POSITIONS, place_of
+from store.statements import portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, func, select
 
 from store import tables
-from store.database import insert_absent
 from store.errors import ObjectError, ProofError, TamperedError
 from store.log_compare import compare
 from store.log_index import put
@@ -30,6 +29,7 @@ from store.log_rows import POSITIONS, place_of, shard_of
 from store.notes import Verifier
 from store.proved_leaves import Proved
 from store.shelf import Shelf
+from store.statements import insert_absent
 from store.tiles import TILE_WIDTH
 
 if TYPE_CHECKING:

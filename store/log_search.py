@@ -18,12 +18,12 @@ import orjson
 from sqlalchemy import ColumnElement, func, select
 
 from store import tables
-from store.database import portions
 from store.log import Kind, commitment
 from store.log_index import row_of
 from store.log_places import END, Wanted, places_of
 from store.log_rows import POSITIONS, Noted, noted, shard_of
 from store.merkle import leaf_hash
+from store.statements import portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

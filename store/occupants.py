@@ -15,7 +15,6 @@ from sqlalchemy import bindparam, delete, insert, null, select, update
 
 from store import sealed_names, tables
 from store.bucket_keys import bucket_of
-from store.database import Prepared, portions
 from store.deks import Dek
 from store.errors import InputError
 from store.keys import Keys
@@ -23,6 +22,7 @@ from store.log import Entry, Kind, Log
 from store.log_index import LogIndex
 from store.marks import PROOF, TOGETHER, Marks, proven
 from store.reads import Mpxn
+from store.statements import Prepared, portions
 from store.tenancies import Tenancies
 
 if TYPE_CHECKING:

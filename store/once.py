@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Float, LargeBinary, bindparam, select, text
 
 from store import tables
-from store.database import Prepared
 from store.envelope import fields
+from store.statements import Prepared
 
 if TYPE_CHECKING:
-    from store.database import Session
+    from store.statements import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from store.parcels import FORMATS, ROWS
 from store.reads import Mpxn, Register, Window
 
 if TYPE_CHECKING:
-    from store.database import Session
     from store.grounds import Party
     from store.parts import Store
+    from store.statements import Session
 
 MOST_LISTED: Final = 100_000  # meter points that one order may name
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from store import tables
-from store.database import portions
 from store.errors import LogError, ProofError, TamperedError
 from store.log import Entry, Kind
 from store.notes import Checkpoint
 from store.shelf import Shelf
+from store.statements import portions
 
 if TYPE_CHECKING:
     from store.database import Database

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, select
 
 from store import tables
-from store.database import Prepared
 from store.errors import LogError
+from store.statements import Prepared
 
 if TYPE_CHECKING:
     from store.database import Database

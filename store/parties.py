@@ -11,16 +11,17 @@ import orjson
 from sqlalchemy import bindparam, insert, select
 
 from store import tables
-from store.database import Prepared
 from store.errors import InputError
 from store.grounds import Party
 from store.log import Entry, Kind, Log
 from store.marks import PROOF, Marks, proven
 from store.policy import Policy
+from store.statements import Prepared
 
 if TYPE_CHECKING:
-    from store.database import Database, Session
+    from store.database import Database
     from store.journal import Journal
+    from store.statements import Session
 
 
 _MOST_CHECKED = 1_024  # parties; each asks again and again

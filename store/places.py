@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from sqlalchemy import and_, bindparam, func, or_, select, text, update
 
 from store import tables
-from store.database import Prepared, insert_absent
 from store.errors import CommitConflictError, TamperedError
 from store.merkle import EMPTY_ROOT
+from store.statements import Prepared, insert_absent
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.ports import Clock
+    from store.statements import Session
 
 LEASE = 10.0  # seconds
 _LOST = "another sequencer took the log over: it goes on where this one stopped"

@@ -24,10 +24,11 @@ from store.sampled import by_months, inside
 
 if TYPE_CHECKING:
     from store.catalogue import Catalogue
-    from store.database import Database, Session
+    from store.database import Database
     from store.deks import Dek
     from store.grants import Grant
     from store.ports import Range
+    from store.statements import Session
     from store.tenancies import Tenancies
 
 _LENGTH: Final = attrgetter("length")

@@ -17,10 +17,10 @@ from sqlalchemy import insert, select, update
 
 from store import envelope, tables
 from store.batches import Batches
-from store.database import MOST_ROWS, portions
 from store.envelope import Cipher, cipher, fields
 from store.errors import ErasedError, InputError, TamperedError
 from store.log import Entry, Kind
+from store.statements import MOST_ROWS, portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -31,9 +31,10 @@ from store.reads import Mpxn, Register, Series, Window
 from store.sampled import inside, of_days, only
 
 if TYPE_CHECKING:
-    from store.database import Database, Session
+    from store.database import Database
     from store.grants import Grant
     from store.ports import Objects
+    from store.statements import Session
     from store.tenancies import Tenancies
 
 Also = Callable[["Session"], bool]

@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, insert, select, update
 
 from store import tables
-from store.database import MOST_ROWS, Prepared, portions
 from store.errors import InputError
 from store.grounds import FOREVER, Registration
 from store.log import Entry, Kind, Log
 from store.marks import PROOF, TOGETHER, Marks, proven
 from store.policy import PREMISES, Policy
 from store.reads import Mpxn, Window
+from store.statements import MOST_ROWS, Prepared, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.journal import Journal
     from store.keys import Keys
+    from store.statements import Session
 
 _ASKED = 500  # meter points asked for in one statement
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, select, update
 
 from store import jobs, tables
-from store.database import MOST_ROWS, Prepared, portions
 from store.errors import InputError
 from store.fact_kinds import TAGGED, FactKind
 from store.log import Entry, Kind, Log
 from store.marks import PROOF, TOGETHER, Marks, proven
 from store.secrets import MOST_GENERATIONS
+from store.statements import MOST_ROWS, Prepared, portions
 from store.tags import NAMED, SECRET, generation_of, renamed
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ from sqlalchemy import delete, func, select
 
 from store import envelope, jobs, lake, tables
 from store.bucket_keys import span
-from store.database import portions
 from store.deks import Dek
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import CommitConflictError, MeterkeepError, ObjectError, TamperedError
 from store.log import Entry, Kind, Log
 from store.reads import Register
+from store.statements import portions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, or_, select, update
 
 from store import tables
-from store.database import MOST_ROWS
 from store.erasing import REMAINS
 from store.files import FileState
 from store.log import Entry, Kind
 from store.log_index import LogIndex
 from store.reads import first_day_of, month_name
 from store.retention_rules import DAY, RetentionRules
+from store.statements import MOST_ROWS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -20,10 +20,10 @@ from sqlalchemy import LargeBinary, bindparam, delete, func, select, update
 
 from store import jobs, tables
 from store.bucket_keys import BUCKETS, span
-from store.database import MOST_ROWS, Prepared, portions
 from store.errors import InputError
 from store.key_inventory import WRAPPED, contexts
 from store.log import Entry, Kind, Log
+from store.statements import MOST_ROWS, Prepared, portions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, LargeBinary, ScalarSelect, Select, bindparam, func, select
 
 from store import tables
-from store.database import Prepared, portions
 from store.errors import TamperedError
 from store.files import FileState, LiveFile
 from store.runs import FoundRuns, Run, find_runs
+from store.statements import Prepared, portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy.engine import Connection
 
-    from store.database import Session
     from store.reads import Window
+    from store.statements import Session
 
 _FILES = 100  # whose run indexes one query gets: they may take 80 MB
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, select, text
 
 from store import envelope, tables
-from store.database import Prepared, insert_absent
 from store.envelope import fields
 from store.errors import InputError
+from store.statements import Prepared, insert_absent
 
 if TYPE_CHECKING:
     from store.database import Database

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from store import scrub
-from store.database import MOST_ROWS
 from store.edge import Edge
 from store.errors import (
     CommitConflictError,
@@ -39,6 +38,7 @@ from store.merkle import consistency_proof, leaf_hash
 from store.notes import Checkpoint, sign_note
 from store.places import Lease
 from store.shelf import Shelf
+from store.statements import MOST_ROWS
 from store.taking_up import TakingUp
 from store.tiles import LEVEL_LIMIT, TILE_HEIGHT, TILE_WIDTH, Hashes, Tile, due, encode_bundle
 from store.verdicts import follows, names_key

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, exists, or_, select
 
 from store import envelope, tables
-from store.database import Prepared
+from store.statements import Prepared
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
     from store.ports import Clock
     from store.reads import Mpxn
+    from store.statements import Session
 
 SECRET = "lookup"  # noqa: S105 - the name of a secret
 SIZE = 32  # bytes of a tag of the first generation; later ones tell theirs in one more

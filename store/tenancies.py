@@ -13,7 +13,6 @@ from sqlalchemy import bindparam, select
 
 from store import sealed_names, tables
 from store.census import Census, Homes
-from store.database import MOST_ROWS, Prepared, portions
 from store.deks import Dek
 from store.errors import CommitConflictError, ErasedError, TamperedError
 from store.grounds import Tenancy, chain
@@ -21,13 +20,15 @@ from store.keys import Keys
 from store.log import Log
 from store.marks import PROOF, Marks, proven
 from store.reads import Mpxn
+from store.statements import MOST_ROWS, Prepared, portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
-    from store.database import Database, Session
+    from store.database import Database
+    from store.statements import Session
 
 _BESIDE = "a customer's key stands beside another meter point"
 

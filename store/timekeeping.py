@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from store.database import MOST_ROWS
 from store.errors import MeterkeepError
+from store.statements import MOST_ROWS
 from store.timing_book import HOUR, TimingBook
 from store.timings import Kind, Spread, bucket_of, size_of, together
 

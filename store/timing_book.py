@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, func, select, text
 
 from store import tables
-from store.database import Prepared
+from store.statements import Prepared
 from store.timings import Kind, Spread
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from store.database import Prepared
 from store.reads import Mpxn
+from store.statements import Prepared
 from tests.service.conftest import HOME, OTHER, Caller
 from tests.world import mpan
 

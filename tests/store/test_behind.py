@@ -13,8 +13,10 @@ from sqlalchemy import bindparam, insert, select
 
 from store import tables
 from store.committer import Committer
-from store.database import BusyError, Database, Prepared, Session
+from store.database import Database
+from store.engines import BusyError
 from store.errors import CatalogueError
+from store.statements import Prepared, Session
 
 ROW = Prepared(insert(tables.once).values(token=bindparam("token"), expires=bindparam("expires")))
 

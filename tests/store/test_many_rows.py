@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, insert, select
 
 from store import tables
-from store.database import Prepared
+from store.statements import Prepared
 from tests.world import World
 
 ODD = [
