@@ -20,8 +20,9 @@ from store.decided import Allowed, Decided
 from store.errors import RefusedError
 from store.exported import Export, Meter
 from store.fleet_pages import Seen
-from store.grants import FleetQuestion
+from store.grants import FleetQuestion, Withheld
 from store.reads import Register, Window
+from store.telling import of_one
 
 if TYPE_CHECKING:
     from store.grounds import Party
@@ -67,14 +68,14 @@ def allowance(store: Store, export: Export, meters: Sequence[Meter]) -> Allowanc
     """
     party, tags = party_of(store, export.party), _tags(meters)
     now: dict[bytes, list[Allowed]] = {}
-    why: dict[bytes, str] = {}
+    why: dict[bytes, tuple[Withheld, ...]] = {}
     seen: list[Seen] = []
     for question in questions(store, export, party):
         seen.append(Seen())
         for batch in decisions(store, question, tags, seen[-1]):
             for tag, allowed, withheld, _ in batch:
                 if withheld:
-                    why.setdefault(tag, withheld[0].code)
+                    why[tag] = why.get(tag, ()) + withheld
                 for part in allowed:
                     now.setdefault(part.subject, []).append(part)
     windows: Windows = {}
@@ -92,7 +93,7 @@ def allowance(store: Store, export: Export, meters: Sequence[Meter]) -> Allowanc
             known = mine.get(one.subject)
             mine[one.subject] = still if known is None else known + still
             if not whole:
-                codes[one.tag] = why.get(one.tag, "not_registered")
+                codes[one.tag] = of_one(piece.code for piece in why.get(one.tag, ()))
     return Allowance(windows, codes, party, seen)
 
 

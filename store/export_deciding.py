@@ -17,6 +17,7 @@ from store.export_grounds import meter_leaf
 from store.exported import Export, Meter
 from store.log import Entry, Kind
 from store.merkle import Frontier, leaf_hash
+from store.telling import of_one
 
 if TYPE_CHECKING:
     from store.decided import Decided
@@ -76,7 +77,7 @@ def _stated(
 def _meters(batch: Sequence[Decided], told: _Told) -> Iterator[Meter]:
     """Yield what may be read of a portion of meter points; what may not be is noted."""
     for one in batch:
-        told.note(one.tag, one.code, bool(one.allowed))
+        told.note(one.tag, [piece.code for piece in one.withheld], bool(one.allowed))
         for part in one.allowed:
             if part.subject:
                 bits = sum([1 << register for register in part.registers])
@@ -103,19 +104,27 @@ class _Tree:
 
 @dataclass(slots=True)
 class _Told:
-    """What a decision refused, counted as it goes."""
+    """What a decision refused, counted as it goes.
+
+    A meter point of which something may be read counts under each code of the rest; another one
+    under the one that came nearest.
+    """
 
     listed: bool
     refused: Counter[str] = field(default_factory=Counter)
     in_part: Counter[str] = field(default_factory=Counter)
     codes: dict[bytes, str] = field(default_factory=dict)
 
-    def note(self, tag: bytes, code: str, anything: bool) -> None:
-        if not code:
+    def note(self, tag: bytes, codes: Sequence[str], anything: bool) -> None:
+        if not codes:
             return
-        (self.in_part if anything else self.refused)[code] += 1
+        nearest = of_one(codes)
+        if anything:
+            self.in_part.update(set(codes))
+        else:
+            self.refused[nearest] += 1
         if self.listed:
-            self.codes[tag] = code
+            self.codes[tag] = nearest
 
     def said(self) -> dict[str, Any]:
         return {"refused": dict(self.refused), "in_part": dict(self.in_part)}

@@ -28,6 +28,10 @@ NEAREST: Final = (
 REGISTRATION: Final = (  # codes
     "not_registered", "opted_out", "granularity_not_consented", "erased",
 )  # fmt: skip
+OF_ONE: Final = (  # codes of one meter point's half-hours
+    "tampered", "erased", "before_move_in", "granularity_not_consented", "reminder_lapsed",
+    "consent_expired", "consent_withdrawn", "opted_out", "outside_consent_window",
+)  # fmt: skip
 _KNOWN: Final = frozenset({*FLAWS, *ELSEWHERE, *HERE})
 _MISSING: Final = "consent_missing"
 
@@ -45,6 +49,17 @@ def of_registration(verdict: Verdict) -> tuple[str, tuple[str, ...]]:
     known = [code for code in REGISTRATION if code in codes]
     # A permit's name is no code: where its verdict was not clean, nothing is said of why.
     return (known or ["not_registered"])[0], verdict.reasons
+
+
+def of_one(codes: Iterable[str]) -> str:
+    """Return the code that is told of a whole meter point, of those that its half-hours have.
+
+    What came nearest to a grant: who is asked of a year and registered for its summer is
+    ``not_registered`` for the rest, and that says nothing of why the summer is not told.
+    """
+    some = list(dict.fromkeys(codes))
+    ranked = [code for code in OF_ONE if code in some]
+    return (ranked or some or ["not_registered"])[0]
 
 
 def _of_one(reasons: Sequence[str]) -> str:

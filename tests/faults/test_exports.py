@@ -22,6 +22,7 @@ from store.exported import Export, part_name
 from store.exporting import Exporting, expire
 from store.local import FolderObjects, SystemClock
 from store.ports import Body, Range
+from store.reads import Window
 from store.settings import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
@@ -470,6 +471,35 @@ def test_an_erased_customer_is_left_out_from_there_on(home: World, small: None) 
     supplier.run()
     assert mpan(4).text not in {key[0] for key in supplier.values(export)}
     assert supplier.manifest(export)["refused"]["at_the_start"] == {"erased": 1}
+
+
+def test_an_erasure_is_told_as_one_where_more_was_asked_than_is_registered(
+    home: World, small: None
+) -> None:
+    """Of a year asked and a summer registered, the rest is not why the summer is missing."""
+    supplier, homes = Supplier(home), [mpan(number) for number in range(4)]
+    for mpxn in homes:
+        home.keep(days_of(mpxn, *[(DAY + day, [1] * 48) for day in range(10)]))
+        supplier.supplies(mpxn, Window(SPAN.start + 48, SPAN.start + 8 * 48))
+    moved, gone, later = homes[0], homes[1], homes[2]
+    home.store.moving.move_in(moved, SPAN.start + 4 * 48)
+    home.store.facts.erasing.erase([moved], "who lived there before", on=SPAN.start)
+    home.store.facts.erase([gone], "asked")
+    export = supplier.orders(SPAN, meter_points=homes)
+
+    def task(order: Order) -> Report:
+        home.store.facts.erase([later], "asked")
+        return work(home.store, order)
+
+    supplier.run(task)
+    refused = supplier.manifest(export)["refused"]
+    assert refused["at_the_start"] == {"erased": 1}
+    assert refused["in_part"] == {"not_registered": 3, "erased": 1}
+    assert refused["later"] == {"erased": 1}
+    assert {one["mpxn"]: one["code"] for one in refused["meter_points"]} == {
+        moved.text: "erased", gone.text: "erased", later.text: "erased",
+        homes[3].text: "not_registered",
+    }  # fmt: skip
 
 
 def test_a_forged_row_stops_an_export(home: World, small: None) -> None:
