@@ -1,63 +1,26 @@
 """A file that holds one MMC response, as XML: checked, hashed, and given out as lines, never whole.
 
-The lines are CSV under HEADER, one for each value of an entry; what is refused of them is kept and
-replayed as such. Times must carry their offset (the DCC writes Z); the unit is the register's own:
-Wh and varh as integers, gas as decimal m3 (domain 6.3).
+The lines are those of `response_lines`, one for each value of an entry; times carry their offset
+(the DCC writes Z).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from xml.sax import SAXException  # the error alone: defusedxml parses
 
-import numpy as np
-from defusedxml.common import DefusedXmlException
-from defusedxml.expatreader import DefusedExpatParser
-
-from ingest.columns import Columns
 from ingest.reasons import Reason
+from ingest.sources.documents import BLOCK, parsed
 from ingest.sources.files import changed, look, opened
-from ingest.sources.layout import Clock, Layout
+from ingest.sources.response_lines import ResponseParser, nothing
 from ingest.sources.responses import Walk
-from ingest.sources.text import TextParser
 from store.errors import InputError
 
 MOST_BYTES = 32 << 20  # the most entries of one response, 19,056, need six million
-BLOCK = 1 << 16  # bytes parsed at once
-HEADER = "time,value,unit,register"
-LAYOUT = Layout(
-    width=4, time=0, value=1, unit=2, register=3, zoned=True, clock=Clock.ZONED,
-    header=HEADER.encode(),
-)  # fmt: skip
-_NOTHING_SAID = b",,,\n"  # the line of a response that failed and has no entries
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseParser:
-    """Reads the lines of one response.
-
-    Attributes:
-        failed: Whether the response says that it failed: then no line of it is a read.
-    """
-
-    failed: bool
-
-    def parse(self, chunk: bytes) -> Columns:
-        """Return the lines of ``chunk``."""
-        columns = TextParser(LAYOUT).parse(chunk)
-        if not self.failed:
-            return columns
-        fault = np.full(len(columns), Reason.MESSAGE_FAILED.number, np.uint8)
-        return replace(columns, fault=fault)
-
-    def texts(self, chunk: bytes, lines: Sequence[int]) -> list[bytes]:
-        """Return chosen lines, counted from 0, as they stand."""
-        return TextParser(LAYOUT).texts(chunk, lines)
 
 
 @dataclass(slots=True)
@@ -93,12 +56,12 @@ class Response:
                 f"more than {MOST_BYTES >> 20} MiB: no response is that large",
                 code="file_too_large",
             )
-        response = cls(path, salt, size, ResponseParser(failed=False))
+        response = cls(path, salt, size, ResponseParser(None))
         walk = Walk()
         for _ in response._walked(walk, lambda _: None):
             if walk.kept is not None:
                 break
-        response.parser = ResponseParser(walk.failed)
+        response.parser = ResponseParser(_fault(walk))
         return response
 
     def digest(self) -> bytes:
@@ -125,37 +88,22 @@ class Response:
             if len(held) >= size:
                 yield held
                 held, told = b"", True
-        if hasher.digest() != digest or walk.failed != self.parser.failed:
+        if hasher.digest() != digest or _fault(walk) is not self.parser.fault:
             raise changed()
         if walk.failed and not told and not held:
-            held = _NOTHING_SAID
+            held = nothing()
         if held:
             yield held
 
     def _walked(self, walk: Walk, tell: Callable[[bytes], None]) -> Iterator[None]:
         """Parse block by block; yield after each one, and after the end."""
-        parser: Any = DefusedExpatParser(namespaceHandling=1, forbid_dtd=True)
-        parser.setContentHandler(walk)
-        try:
-            for block in self._blocks():
-                tell(block)
-                heard = walk.heard
-                parser.feed(block)
-                if walk.heard == heard and len(block) == BLOCK:
-                    raise InputError(
-                        f"a tag or a comment has {BLOCK >> 10} KiB: this is no response",
-                        code="text_too_long",
-                    )
-                yield
-            parser.close()
-            yield
-        except DefusedXmlException:
-            raise InputError(
-                "a document type or an entity: a response has none, and none is ever read",
-                code="xml_forbidden",
-            ) from None
-        except (SAXException, ValueError, LookupError):
-            raise _damaged(walk) from None
+        with closing(self._told(tell)) as blocks:  # an error's traceback may outlive us
+            yield from parsed(walk, blocks)
+
+    def _told(self, tell: Callable[[bytes], None]) -> Generator[bytes, None, None]:
+        for block in self._blocks():
+            tell(block)
+            yield block
 
     def _blocks(self) -> Iterator[bytes]:
         with opened(self.path) as stream:
@@ -169,10 +117,5 @@ class Response:
                 raise changed()
 
 
-def _damaged(walk: Walk) -> InputError:
-    if not walk.heard:
-        return InputError("not XML: is --profile the right one?", code="wrong_profile")
-    return InputError(
-        "the file is damaged or cut short: nothing of it was taken; fetch it again",
-        code="damaged_file",
-    )
+def _fault(walk: Walk) -> Reason | None:
+    return Reason.MESSAGE_FAILED if walk.failed else None

@@ -9,11 +9,19 @@ validates may lack anything: what an entry must have and has not becomes a line 
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 from xml.sax.handler import ContentHandler  # the callbacks alone: defusedxml parses
 
+from ingest.sources.documents import (
+    MOST_DEPTH,
+    MOST_TEXT,
+    malformed,
+    too_deep,
+    too_long,
+    two,
+    wrong,
+)
+from ingest.sources.response_lines import line
 from ingest.sources.variants import (
     ELECTRICITY,
     GAS,
@@ -24,13 +32,11 @@ from ingest.sources.variants import (
     VOLUME,
     Kept,
     Place,
+    not_kept,
 )  # fmt: skip
 from store.errors import InputError
 
 NAMESPACE = "http://www.dccinterface.co.uk/ResponseAndAlert"
-MOST_DEPTH = 32  # elements inside each other; a response needs eight
-MOST_TEXT = 100  # characters of a time, a value, an identifier
-
 _ROOT = "GBCSResponse"
 _HEADER = (_ROOT, "Header")
 _DEVICE = (*_HEADER, "BusinessOriginatorID")
@@ -73,9 +79,9 @@ class Walk(ContentHandler):
         """Hear that an element begins."""
         self.heard += 1
         if self._leaf is not None:
-            raise _malformed("an element stands inside a time or a value")
+            raise malformed("an element stands inside a time or a value")
         if len(self._at) == MOST_DEPTH:
-            raise InputError("elements are nested too deep for a response", code="too_deep")
+            raise too_deep()
         namespace, local = name
         self._at.append(local if namespace == NAMESPACE else "")  # of another namespace: no name
         depth = len(self._at)
@@ -95,10 +101,7 @@ class Walk(ContentHandler):
             return
         self._text.append(content)
         if sum(map(len, self._text)) > MOST_TEXT:
-            raise InputError(
-                f"a time or a value has more than {MOST_TEXT} characters: this is no response",
-                code="text_too_long",
-            )
+            raise too_long(MOST_TEXT)
 
     def endElementNS(self, name: Any, qname: Any) -> None:  # noqa: N802, ARG002
         """Hear that an element ends."""
@@ -115,15 +118,15 @@ class Walk(ContentHandler):
         if self.kept is None:
             srv = self._header.get(_SRV)
             if srv not in SRVS:
-                raise _not_kept(srv if srv in NOT_KEPT.values() else None)
+                raise not_kept(srv if srv in NOT_KEPT.values() else None)
 
     def _outside(self) -> None:
         at = tuple(self._at)
         if len(at) == 1 and at != (_ROOT,):
-            raise _wrong("the root is no GBCSResponse of the DCC's ResponseAndAlert")
+            raise wrong("the root is no GBCSResponse of the DCC's ResponseAndAlert")
         if at in _ONCE:
             if at in self._once:
-                raise _two()
+                raise two()
             self._once.add(at)
         if at in (_DEVICE, _SRV):
             self._begin(at)
@@ -132,12 +135,12 @@ class Walk(ContentHandler):
         if tuple(self._at[:-1]) != _DATA:
             return
         if self.kept is not None:
-            raise _two()
+            raise two()
         kept = KEPT.get(self._at[-1])
         if kept is None:
-            raise _not_kept(NOT_KEPT.get(self._at[-1]))
+            raise not_kept(NOT_KEPT.get(self._at[-1]))
         if not self._header.get(_DEVICE):
-            raise _wrong("no header names the device (BusinessOriginatorID)")
+            raise wrong("no header names the device (BusinessOriginatorID)")
         if self._header.get(_SRV, "") not in ("", kept.srv):
             raise InputError(
                 "the header names another variant than the body holds: fetch the response again",
@@ -181,27 +184,4 @@ class Walk(ContentHandler):
 
     def _say(self, *cells: str) -> None:
         """Add a line; what an entry said twice makes it too wide to be one."""
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerow(" ".join(cell.split()) for cell in cells)
-        self.lines.append(out.getvalue().encode())
-
-
-def _not_kept(srv: str | None) -> InputError:
-    what = "this is no response to a variant" if srv is None else f"{srv} is known and not one"
-    return InputError(f"{what} that is kept: 4.8.1, 4.8.2 and 4.8.3 are", code="srv_not_kept")
-
-
-def _wrong(why: str) -> InputError:
-    return InputError(f"{why}: is --profile the right one?", code="wrong_profile")
-
-
-def _two() -> InputError:
-    return InputError(
-        "more than one response, or device, in one file: split it, so that each meter point has "
-        "its own",
-        code="two_responses",
-    )
-
-
-def _malformed(what: str) -> InputError:
-    return InputError(f"{what}: fetch the response again", code="malformed_response")
+        self.lines.append(line(*cells))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store.errors import InputError
 from store.reads import Register
 
 Place = tuple[str, ...]  # the names of elements, from the outside in
@@ -62,3 +63,9 @@ NOT_KEPT = {  # known, and no half-hours of energy
     "ReadNetworkDataRsp": "4.10",
     "RetrieveDailyConsumptionLogRsp": "4.17",
 }
+
+
+def not_kept(srv: str | None) -> InputError:
+    """Return the error for a response whose entries are not kept."""
+    what = "this is no response to a variant" if srv is None else f"{srv} is known and not one"
+    return InputError(f"{what} that is kept: 4.8.1, 4.8.2 and 4.8.3 are", code="srv_not_kept")
