@@ -68,6 +68,8 @@ def ingest(
     column: Annotated[list[str] | None, typer.Option(help="meter=MPAN, end='Read time' ..")] = None,
     columns: Annotated[Path | None, typer.Option(help="The same in a TOML file.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between columns; a comma.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="PEM: of whom messages are for.")] = None,
+    certificate_file: Annotated[Path | None, typer.Option(help="PEM: of the meter.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Judge, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line, for programs.")] = False,
     processes: Annotated[int, typer.Option(min=1, max=64, help="That parse.")] = min(
@@ -76,7 +78,8 @@ def ingest(
 ) -> None:
     """Take files of reads in. Exit status: 0 done, 1 some lines refused, 2 could not go on."""
     one = meter_point(mpxn, mpxn_file) if mpxn or mpxn_file else None
-    options = settings.Options(stamp, unit, only, delimiter, column or [], one)
+    key = settings.proof(key_file, certificate_file)
+    options = settings.Options(stamp, unit, only, delimiter, column or [], one, key)
     how = settings.profile(profile, options, columns)
     try:
         taken, overdue = _take(files, how, processes, check=check)

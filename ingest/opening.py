@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ingest.profiles import Form, Profile
+from ingest.profiles import RESPONSES, Form, Profile
 from ingest.ranges import Parser
 from ingest.rules import Rules
-from ingest.sources import csv, lcl, mmc, octopus
+from ingest.sources import csv, duis, gbcs, lcl, mmc, octopus
 from ingest.sources.files import Text
 from ingest.sources.layout import DELIMITERS, Layout, Role, roles
 from ingest.sources.parquet import Rows
+from ingest.sources.response_lines import HEADER, LAYOUT
 from ingest.sources.text import TextParser
+from ingest.sources.whole import Whole
 
 _TIMES = (Role.TIME, Role.START, Role.END)
+_READERS = {Form.DUIS: duis.read, Form.GBCS: gbcs.read}
 
 
 class File(Protocol):
@@ -69,7 +73,10 @@ def look(path: Path, profile: Profile) -> Opened:
         return Opened(rows, parser, rules, parser.header, 0)
     if profile.form is Form.MMC:
         response = mmc.Response.look(path, profile.salt)
-        return Opened(response, response.parser, profile.rules(), mmc.HEADER, 0)
+        return Opened(response, response.parser, profile.rules(), HEADER, 0)
+    if profile.form in _READERS:
+        whole = Whole.look(path, profile.salt, partial(_READERS[profile.form], proof=profile.proof))
+        return Opened(whole, whole.parser, profile.rules(), HEADER, 0)
     text = Text.look(path, profile.salt)
     layout, rules = layout_of(text.header, text.first, profile)
     header = text.header.decode("utf-8-sig").rstrip("\r\n")
@@ -87,8 +94,8 @@ def layout_of(header: bytes, first: bytes, profile: Profile) -> tuple[Layout, Ru
     if profile.form is Form.OCTOPUS:
         found, unit = octopus.layout(header, first)
         return found, profile.rules(unit)
-    if profile.form is Form.MMC:  # refused lines of a response: a replay's
-        return mmc.LAYOUT, profile.rules()
+    if profile.form in RESPONSES:  # refused lines of a response: a replay's
+        return LAYOUT, profile.rules()
     found, at = csv.layout(
         header, first, profile.columns, profile.given, profile.delimiter or DELIMITERS[0]
     )

@@ -17,6 +17,7 @@ from enum import StrEnum
 from ingest import meterpoints
 from ingest.rules import Rules, Stamp, Unit
 from ingest.sources.layout import DELIMITERS, Role
+from ingest.sources.proofs import Proof
 from store.errors import InputError
 from store.reads import Mpxn, Register
 
@@ -32,20 +33,29 @@ class Form(StrEnum):
     OCTOPUS = "octopus"
     PARQUET = "parquet"
     MMC = "mmc"
+    DUIS = "duis"
+    GBCS = "gbcs"
 
+
+RESPONSES = {Form.MMC, Form.DUIS, Form.GBCS}  # of a device, to a service request
 
 _STAMPS = {  # where neither the file nor a setting says
     Form.LCL: Stamp.START,
-    Form.MMC: Stamp.END,  # SMETS2; a SMETS1 meter stamps the start (domain 5)
+    **dict.fromkeys(RESPONSES, Stamp.END),  # SMETS2; a SMETS1 meter stamps the start (domain 5)
 }
 _TAKEN_BY = {  # which forms take which setting
-    "stamp": {Form.LCL, Form.CSV, Form.PARQUET, Form.MMC},
+    "stamp": {Form.LCL, Form.CSV, Form.PARQUET} | RESPONSES,
     "unit": {Form.CSV, Form.PARQUET},
     "register": {Form.LCL, Form.CSV, Form.OCTOPUS, Form.PARQUET},
-    "mpxn": {Form.OCTOPUS, Form.CSV, Form.PARQUET, Form.MMC},
+    "mpxn": {Form.OCTOPUS, Form.CSV, Form.PARQUET} | RESPONSES,
     "columns": {Form.CSV, Form.PARQUET},
     "delimiter": {Form.CSV},
+    "key": {Form.DUIS, Form.GBCS},
 }
+
+
+class Asked:
+    """That a key was given when these lines came: a replay needs it no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class Profile:
         mpxn: The meter point of every read.
         columns: Column names by role.
         delimiter: Between columns; a comma.
+        key: What the recipient's key says of each message, or that it was asked once; None: no
+            message is proven.
 
     Raises:
         InputError: ``bad_option`` for a setting that the form does not take or that contradicts
@@ -73,12 +85,13 @@ class Profile:
     mpxn: Mpxn | None = field(default=None, repr=False)
     columns: Mapping[Role, str] = field(default_factory=dict)
     delimiter: str | None = None
+    key: Proof | Asked | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, forms in _TAKEN_BY.items():
             if getattr(self, name) and self.form not in forms:
                 raise _bad(f"profile {self.form} takes no {name}")
-        if self.form in (Form.OCTOPUS, Form.MMC) and self.mpxn is None:
+        if self.form in {Form.OCTOPUS, *RESPONSES} and self.mpxn is None:
             raise InputError(
                 "an Octopus export names no meter point, and a response only a device: give --mpxn",
                 code="meter_point_needed",
@@ -104,6 +117,7 @@ class Profile:
         settings = {
             **{_COLUMN + role: name for role, name in self.columns.items()},
             "delimiter": self.delimiter,
+            "key": "given" if self.key else None,
             "mpxn": "given" if self.mpxn else None,
             "register": self.register.word if self.register else None,
             "stamp": stamp,
@@ -134,6 +148,7 @@ class Profile:
             }
             register = settings.pop("register", None)
             stamp, unit = settings.pop("stamp", None), settings.pop("unit", None)
+            key = settings.pop("key", None)
             if given and mpxn is None:
                 raise InputError(
                     "these lines name no meter point: give --mpxn", code="meter_point_needed"
@@ -145,6 +160,7 @@ class Profile:
                 register=Register.parse(register) if register else None,
                 mpxn=mpxn,
                 columns=columns,
+                key=Asked() if key else None,
                 **settings,
             )
         except (ValueError, TypeError):
@@ -157,6 +173,11 @@ class Profile:
         """The roles that need no column."""
         known = {Role.METER: self.mpxn, Role.UNIT: self.unit, Role.REGISTER: self.register}
         return frozenset(role for role, setting in known.items() if setting)
+
+    @property
+    def proof(self) -> Proof | None:
+        """What proves a message; None where none is asked for."""
+        return self.key if isinstance(self.key, Proof) else None
 
     @property
     def salt(self) -> bytes:

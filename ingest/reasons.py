@@ -19,6 +19,7 @@ class Reason(StrEnum):
 
     CUT_SHORT = "cut_short"
     MESSAGE_FAILED = "message_failed"
+    ACKNOWLEDGED = "acknowledged"
     MALFORMED_LINE = "malformed_line"
     NO_VALUE = "no_value"
     NOT_A_NUMBER = "not_a_number"
@@ -54,8 +55,10 @@ _SENTENCES = {
     Reason.MALFORMED_LINE: "another number of columns than the header, or quotes that do not "
     "close: mend the line, then replay it",
     Reason.CUT_SHORT: "the file stops in the middle of a line: fetch the file again",
-    Reason.MESSAGE_FAILED: "the response says of itself that it failed (MessageSuccess): ask the "
-    "meter again",
+    Reason.MESSAGE_FAILED: "the response says of itself that it failed (MessageSuccess, a code, a "
+    "result): ask the meter again",
+    Reason.ACKNOWLEDGED: "the DCC has the request and no more (I99): the reads come with a later "
+    "response",
     Reason.NO_VALUE: "there is a line but no read in it (empty, Null): nothing to do unless the "
     "source can still deliver it",
     Reason.NOT_A_NUMBER: "the value is not a decimal number: mend it at the source",

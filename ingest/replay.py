@@ -78,7 +78,8 @@ def replay(
 
     Raises:
         InputError: ``already_replayed``; ``cut_short`` (only the whole file can tell);
-            ``message_failed`` (only another response can); or the lines do not fit the profile.
+            ``message_failed``, ``acknowledged`` (only another response can); or the lines do not
+            fit the profile.
         StoreError: The store failed; nothing changed.
     """
     group, header, lines = quarantine.show(identity)
@@ -88,9 +89,10 @@ def replay(
         raise InputError(
             "a line that was cut short cannot be completed: fetch the file again", code="cut_short"
         )
-    if group.reason == Reason.MESSAGE_FAILED:
+    if group.reason in (Reason.MESSAGE_FAILED, Reason.ACKNOWLEDGED):
         raise InputError(
-            "a response that failed holds no reads: ask the meter again", code="message_failed"
+            "a response without reads is not replayed: another response brings them",
+            code=str(group.reason),
         )
     profile = change(read(group.profile))
     opened = _opened(identity, profile, header, [text for _, text in lines])

@@ -18,7 +18,10 @@ from typing import Any
 
 from ingest.profiles import Form, Profile
 from ingest.rules import Stamp, Unit
+from ingest.sources.files import opened
 from ingest.sources.layout import Role
+from ingest.sources.proofs import Proof
+from store.agreement import Agreement
 from store.errors import InputError
 from store.reads import Mpxn, Register
 
@@ -36,6 +39,7 @@ class Options:
     delimiter: str | None = None
     columns: Sequence[str] = ()
     mpxn: Mpxn | None = field(default=None, repr=False)
+    key: Proof | None = field(default=None, repr=False)
 
 
 def profile(form: str, options: Options, file: Path | None = None) -> Profile:
@@ -55,11 +59,29 @@ def profile(form: str, options: Options, file: Path | None = None) -> Profile:
             unit=_word(Unit, settings.pop("unit", None)),
             register=None if register is None else Register.parse(register),
             mpxn=options.mpxn,
+            key=options.key,
             columns={_word(Role, role): name for role, name in columns.items()},
             **settings,
         )
     except ValueError:
         raise _bad(f"the profiles are {', '.join(Form)}") from None
+
+
+def proof(key: Path | None, certificate: Path | None) -> Proof | None:
+    """Return what proves a meter's messages; None where no file is named.
+
+    Args:
+        key: A PEM file of the recipient's private key agreement key.
+        certificate: A PEM file of the meter's key agreement certificate.
+
+    Raises:
+        InputError: ``bad_option`` where one of them is missing, ``bad_key_file``.
+    """
+    if key is None and certificate is None:
+        return None
+    if key is None or certificate is None:
+        raise _bad("--key-file and --certificate-file are given together")
+    return Proof(Agreement.parse(_pem(key), _pem(certificate)))
 
 
 def changes(options: Options) -> dict[str, Any]:
@@ -102,6 +124,14 @@ def _file(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     if not all(isinstance(value, str) for value in (*read.values(), *columns.values())):
         raise _bad_file("holds something else than text")
     return read, columns
+
+
+def _pem(path: Path) -> bytes:
+    try:
+        with opened(path) as stream:
+            return stream.read(MAX_FILE)
+    except OSError:
+        raise InputError("a key's file cannot be read", code="unreadable") from None
 
 
 def _bad(message: str) -> InputError:
