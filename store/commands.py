@@ -14,6 +14,7 @@ import typer
 
 from store import (
     access_commands,
+    backfill_commands,
     coverage,
     fact_commands,
     heap,
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
     listing_commands.register()
     fact_commands.register(app)
     policy_commands.register(app)
+    backfill_commands.register(app)
 
 
 def init(as_json: AsJson = False) -> None:
