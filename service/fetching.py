@@ -66,7 +66,9 @@ def fetch(
             _fetch(client, identity, part, folder)
             step(done, len(said["parts"]))
     except OSError as error:
-        raise InputError(f"the folder cannot be written: {error.strerror}: fetch again") from None
+        raise InputError(
+            f"the folder cannot be written: {error.strerror}: mend that, and fetch again"
+        ) from None
     return said
 
 
@@ -103,7 +105,7 @@ def unpack(
             plain = age.unseal(sealed, identity)
             if hashlib.sha256(plain).hexdigest() != part["plain_sha256"]:
                 raise InputError("a part holds not what the manifest names", code="bad_part")
-            (out / part["name"]).write_bytes(plain)
+            _keep(out, part["name"], plain)
             step(done, len(said["parts"]))
         (out / SAID).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2) + b"\n")
     except FileNotFoundError:
@@ -111,7 +113,8 @@ def unpack(
             "a part, or the manifest, is missing: fetch again", code="bad_part"
         ) from None
     except OSError as error:
-        raise InputError(f"a file cannot be read or written: {error.strerror}") from None
+        text = f"a file cannot be read or written: {error.strerror}: mend that, and open again"
+        raise InputError(text) from None
     return said
 
 
@@ -148,6 +151,17 @@ def _fetch(client: Client, identity: str, part: Mapping[str, Any], folder: Path)
             "a part came otherwise than the manifest says: fetch again", code="bad_part"
         )
     begun.rename(whole)
+
+
+def _keep(folder: Path, name: str, body: bytes) -> None:
+    """Write a file that has its name only once it is whole."""
+    begun = folder / f".{name}"
+    try:
+        begun.write_bytes(body)
+    except OSError:
+        begun.unlink(missing_ok=True)
+        raise
+    begun.rename(folder / name)
 
 
 def _alone(folder: Path, names: set[str]) -> None:

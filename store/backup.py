@@ -126,7 +126,11 @@ def _copy_database(source: Path, target: Path) -> int:
             went.close()
         sync(target)
     except sqlite3.Error as error:
-        raise CatalogueError(f"the database cannot be copied ({type(error).__name__})") from None
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        text = (
+            f"the database cannot be copied ({name}): is there room, and may it be written there?"
+        )
+        raise CatalogueError(text) from None
     if whole != "ok":
         raise CatalogueError("the copy of the database is not whole")
     return int(commit)

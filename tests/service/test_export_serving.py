@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -166,3 +167,23 @@ def test_a_folder_holds_one_export_so_that_nothing_is_added_up_twice(
     (out / "notes.txt").write_text("a file of one's own is in nobody's way")
     result, error = run("export", "open", str(sealed), "--out", str(out), *held)
     assert error is None, result.output
+
+
+def test_a_part_that_a_full_disk_cut_short_is_not_there(supplier: Path, tmp_path: Path) -> None:
+    """Half a table of plain reads would be added up as if it were whole."""
+    exported(supplier, tmp_path)
+    out, held = tmp_path / "again", ("--client", str(supplier))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))  # of this process: the caller's
+    try:
+        _, error = run("export", "open", str(tmp_path / "sealed"), "--out", str(out), *held)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error is not None
+    assert "open again" in str(error)
+    assert list(out.iterdir()) == []
+    _, error = run("export", "open", str(tmp_path / "sealed"), "--out", str(out), *held)
+    assert error is None
+    assert {path.name for path in out.iterdir()} == {
+        path.name for path in (tmp_path / "opened").iterdir()
+    }
