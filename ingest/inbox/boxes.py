@@ -6,8 +6,10 @@ stamp = "end"                   stamp, unit, register, delimiter
 unit = "kWh"
 columns = "homes-columns.toml"  a file of columns, beside inbox.toml
 [folders.one-meter]
-profile = "mmc"
+profile = "duis"
 mpxn_file = "one-meter.txt"     a file with the meter point of every read, beside inbox.toml
+key_file = "reader.pem"         and for messages that are encrypted, both of
+certificate_file = "meter.pem"
 
 Whoever delivers must be able to write to the folders, and not to what is beside them: who writes
 inbox.toml says how a file is read.
@@ -29,7 +31,8 @@ FILE: Final = "inbox.toml"
 MOST: Final = 1_000  # folders
 _LARGEST: Final = 1 << 20  # bytes of inbox.toml
 _PLAIN: Final = ("stamp", "unit", "register", "delimiter")
-_KNOWN: Final = {"profile", "columns", "mpxn_file", *_PLAIN}
+_FILES: Final = ("columns", "mpxn_file", "key_file", "certificate_file")
+_KNOWN: Final = {"profile", *_FILES, *_PLAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,12 @@ def _box(inbox: Path, name: str, said: Any) -> Box:
     if not all(isinstance(value, str) for value in said.values()):
         raise _bad("inbox.toml says something else than text of a folder")
     stamp, unit, register, delimiter = (said.get(key) for key in _PLAIN)
-    one = meter_point(None, inbox / said["mpxn_file"]) if "mpxn_file" in said else None
-    columns = inbox / said["columns"] if "columns" in said else None
-    options = settings.Options(stamp, unit, register, delimiter, mpxn=one)
+    columns, listed, key, certificate = (
+        inbox / said[name] if name in said else None for name in _FILES
+    )
+    one = None if listed is None else meter_point(None, listed)
+    proof = settings.proof(key, certificate)
+    options = settings.Options(stamp, unit, register, delimiter, mpxn=one, key=proof)
     return Box(name, inbox / name, settings.profile(said["profile"], options, columns))
 
 

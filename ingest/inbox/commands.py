@@ -62,6 +62,8 @@ def watch(
     unit: Annotated[str | None, typer.Option(help="Wh | kWh | varh | kvarh | m3")] = None,
     columns: Annotated[Path | None, typer.Option(help="A TOML file of columns.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Between columns; a comma.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="PEM: of whom messages are for.")] = None,
+    certificate_file: Annotated[Path | None, typer.Option(help="PEM: of the meter.")] = None,
     once: Annotated[bool, typer.Option("--once", help="One round, and end.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between rounds.")] = EVERY,
     quiet: Annotated[
@@ -83,7 +85,8 @@ def watch(
     on.
     """
     one = meter_point(None, mpxn_file) if mpxn_file else None
-    options = settings.Options(stamp, unit, only, delimiter, mpxn=one)
+    proof = settings.proof(key_file, certificate_file)
+    options = settings.Options(stamp, unit, only, delimiter, mpxn=one, key=proof)
     found = _boxes(folder, profile, options, columns)
     clock, stop = SystemClock(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,6 +30,7 @@ from ingest.sources.layout import Layout
 from store.errors import CatalogueError, InputError
 from store.reads import Mpxn
 from store.writestore import Commit
+from tests.ingest import messages
 from tests.ingest.intake import LCL, START, Memory, at, household, lcl, written
 
 GOOD = f"MAC000002,{at(1, 0)},0.1"
@@ -574,6 +575,29 @@ def test_each_folder_is_read_as_the_inbox_says(inbox: Watched) -> None:
         (household(2), "active_import", START): 100,
         (household(3), "active_import", START): 55,
     }
+
+
+def test_responses_of_the_dcc_are_taken_by_the_keys_that_the_inbox_names(inbox: Watched) -> None:
+    written(
+        inbox.path / "inbox.toml",
+        '[folders.meter]\nprofile = "duis"\nmpxn_file = "mine.txt"\nkey_file = "reader.pem"\n'
+        'certificate_file = "meter.pem"\n',
+    )
+    written(inbox.path / "mine.txt", messages.MPAN)
+    written(inbox.path / "reader.pem", messages.private())
+    with pytest.raises(InputError) as refused:
+        boxes.told(inbox.path)
+    assert refused.value.code == "no_such_file"
+    written(inbox.path / "meter.pem", messages.certificate())
+    sent = messages.message(messages.ELECTRICITY, [[messages.since(messages.NOON), 5]])
+    written(_made(inbox.path / "meter") / "response.xml", messages.response(sent.data, srv="4.8.1"))
+    forged = sent.data[:-1] + bytes([sent.data[-1] ^ 1])
+    written(inbox.path / "meter/forged.xml", messages.response(forged, srv="4.8.1"))
+    manner = Manner(inbox.lines.append, lambda: False, inbox.clock)
+    rounds = Rounds(boxes.told(inbox.path), inbox._store, Quiet(0.0, inbox.clock), manner)
+    assert rounds.once().fates == {"taken": 1, "refused": 1}
+    assert [line.error.code for line in inbox.lines if line.error] == ["mac_invalid"]
+    assert list(inbox.memory.reads.values()) == [5]
 
 
 def test_a_folder_that_is_gone_stops_no_other(inbox: Watched) -> None:
