@@ -23,6 +23,7 @@ from store.lacking import Home, Lacking
 from store.parts import Store
 from store.reads import DAY_SLOTS, HALF_HOUR, Mpxn, Register, Window
 from store.settings import Settings
+from store.statements import portions
 from store.wiring import open_store
 
 LAG: Final = 2  # days: what is newer may be on its way
@@ -151,16 +152,19 @@ def _fleet(lacking: Lacking) -> Iterator[Asked]:
 
 
 def _listed(store: Store, mpxns: Sequence[Mpxn], wish: Wish) -> Iterator[Asked]:
-    """Yield the customers of today at the meter points of a list, by its lines."""
-    for first in range(0, len(mpxns), _ASKED):
+    """Yield the customers of today at the meter points of a list, each by its first line."""
+    lines: dict[Mpxn, int] = {}
+    for line, mpxn in enumerate(mpxns, start=1):
+        lines.setdefault(mpxn, line)
+    for portion in portions(lines, _ASKED):
         with store.database.read() as connection:
             some = [
                 (mpxn, store.tenancies.of(connection, store.keys.tags.of(mpxn, connection)))
-                for mpxn in mpxns[first : first + _ASKED]
+                for mpxn in portion
             ]
-        for line, (mpxn, chain) in enumerate(some, start=first + 1):
+        for mpxn, chain in some:
             carries = next((one for one in wish.registers if mpxn.carries(one)), None)
-            yield Asked(str(line), _home(chain), carries)
+            yield Asked(str(lines[mpxn]), _home(chain), carries)
 
 
 def _home(chain: Sequence[Any]) -> Home | None:

@@ -368,7 +368,7 @@ def test_a_list_s_plan_names_meters_by_their_lines_and_asks_unknown_ones_for_all
     kept: Settings, tmp_path: Path
 ) -> None:
     listed = tmp_path / "list.txt"
-    listed.write_text(f"{OTHER.text}\n{mpan(3).text}\n{HOME.text}\n")
+    listed.write_text(f"{OTHER.text}\n{mpan(3).text}\n{HOME.text}\n{HOME.text}\n")
     rows = list(csv.DictReader(io.StringIO(run("--mpxn-file", listed, "--csv").stdout)))
     assert [(row["order"], row["meter"], row["half_hours"]) for row in rows] == [
         ("1", "2", "192"), ("2", "3", "48"),
