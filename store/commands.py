@@ -29,6 +29,7 @@ from store.errors import StoreError
 from store.executors import Pool
 from store.exporting import expire
 from store.initialising import initialise
+from store.keepers import is_file
 from store.log_commands import log_app
 from store.orphans import Orphanage, Orphans
 from store.parts import Store
@@ -62,11 +63,10 @@ def init(as_json: AsJson = False) -> None:
     settings = Settings.from_environment()
     initialise(settings)
     said = {"initialised": True, "public_url": settings.public_url}
-    say(
-        "the store is ready; its key file lies beside it: back both up, apart",
-        said,
-        as_json=as_json,
-    )
+    where = "its key file lies beside it: back both up, apart"
+    if not is_file(settings.kek):
+        where = "its KEK is kept elsewhere, and without that nobody opens it"
+    say(f"the store is ready; {where}", said, as_json=as_json)
 
 
 def compact(

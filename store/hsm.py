@@ -153,7 +153,8 @@ def _library() -> Any:
     try:
         import pkcs11  # noqa: PLC0415 - an extra: only who keeps a KEK in a token needs it
     except ImportError:
-        raise KekError("a KEK in a token needs python-pkcs11: install meterkeep[hsm]") from None
+        text = "a KEK in a token needs python-pkcs11: see README.md, A KEK in a token"
+        raise KekError(text) from None
     return pkcs11
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from meterkeep import build
 from store.errors import InputError, KekError
 from store.hsm import Pkcs11Kek, parse
 from store.keepers import create_kek
@@ -188,9 +190,22 @@ def test_no_refusal_tells_the_pin_or_a_path(token: Token, label: str) -> None:
         assert "/" not in str(refused.value)
 
 
+def test_init_speaks_of_a_key_file_only_where_there_is_one(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METERKEEP_HOME", str(settings.home))
+    monkeypatch.setenv("METERKEEP_KEK", settings.kek)
+    monkeypatch.setenv("METERKEEP_PKCS11_PIN_FILE", str(settings.pin_file))
+    said = CliRunner().invoke(build(), ["init"])
+    assert (said.exit_code, "key file" in said.output) == (0, False)
+    monkeypatch.setenv("METERKEEP_HOME", str(tmp_path / "other"))
+    monkeypatch.delenv("METERKEEP_KEK")
+    assert "key file" in CliRunner().invoke(build(), ["init"]).output
+
+
 def test_a_program_without_the_extra_says_what_to_install(
     token: Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pkcs11", None)
-    with pytest.raises(KekError, match=r"meterkeep\[hsm\]"):
+    with pytest.raises(KekError, match="README"):
         Pkcs11Kek(token.uri(), token.pin_file)
