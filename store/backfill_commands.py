@@ -6,6 +6,7 @@ For whoever runs the store, on the store, as `coverage` is: it opens no read and
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -90,8 +91,10 @@ def backfill_plan(
         plan = made(wish, lacking, asked)
     if as_csv:
         _write_csv(plan)
+    elif as_json:
+        _write_json(plan)
     else:
-        say(_drawn(plan), _said(plan) if as_json else None, as_json=as_json)
+        say(_drawn(plan), None, as_json=False)
     raise typer.Exit(1 if plan.turns or plan.too_old else 0)
 
 
@@ -180,6 +183,14 @@ def _write_csv(plan: Plan) -> None:
     out.writerows(plan.row(number) for number in range(len(plan.turns)))
 
 
+def _write_json(plan: Plan) -> None:
+    """Write one line, row by row: a plan may have a million."""
+    sys.stdout.write(json.dumps(_said(plan))[:-1] + ', "requests": [')
+    for number in range(len(plan.turns)):
+        sys.stdout.write((", " if number else "") + json.dumps(plan.row(number)))
+    sys.stdout.write("]}\n")
+
+
 def _said(plan: Plan) -> dict[str, Any]:
     wish = plan.wish
     least, most, together = plan.seconds
@@ -194,7 +205,6 @@ def _said(plan: Plan) -> dict[str, Any]:
         "late": sum(turn.late for turn in plan.turns),
         "beyond": plan.beyond,
         "seconds": {"at_least": least, "at_most": most, "at_once_at_most": together},
-        "requests": [plan.row(number) for number in range(len(plan.turns))],
         "assumes": assumptions(wish),
     }
 

@@ -374,6 +374,11 @@ def test_a_list_s_plan_names_meters_by_their_lines_and_asks_unknown_ones_for_all
         ("1", "2", "192"), ("2", "3", "48"),
     ]  # fmt: skip
     assert {row["srv"] for row in rows} == {"4.8.1"}
+    said = json.loads(run("--mpxn-file", listed, "--json").stdout)
+    assert [(one["meter"], one["half_hours"]) for one in said["requests"]] == [
+        ("2", 192),
+        ("3", 48),
+    ]
     text = run("--mpxn-file", listed).stdout
     assert "1 whole" in text
     assert "1 silent" in text
@@ -387,6 +392,7 @@ def test_nothing_lacks_is_status_0(kept: Settings, tmp_path: Path) -> None:
     done = run("--mpxn-file", listed)
     assert done.exit_code == 0
     assert "0 half-hours, 0 requests" in done.stdout
+    assert json.loads(run("--mpxn-file", listed, "--json").stdout)["requests"] == []
     assert run("--mpxn-file", listed, "--csv").stdout.count("\n") == 1
 
 
