@@ -43,10 +43,15 @@ class _NoBackupError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a backup holds."""
+    """What a backup holds.
+
+    Attributes:
+        at: When it was made, seconds since 1970.
+    """
 
     commit: int
     objects: int
+    at: float
 
 
 def back_up(database_url: str, objects: Path, folder: Path, clock: Clock) -> Kept:
@@ -74,7 +79,7 @@ def back_up(database_url: str, objects: Path, folder: Path, clock: Clock) -> Kep
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return Kept(commit, count)
+    return Kept(commit, count, about["at"])
 
 
 def put_back(folder: Path, database_url: str, objects: Path) -> Kept:
@@ -109,7 +114,16 @@ def put_back(folder: Path, database_url: str, objects: Path) -> Kept:
     with refused():
         draft.replace(target)
     sync(target.parent)
-    return Kept(int(about["commit"]), int(about["objects"]))
+    return Kept(int(about["commit"]), int(about["objects"]), float(about["at"]))
+
+
+def tells_since(objects: Path) -> bool:
+    """Return whether the log lies in this folder: it tells what happened since a backup.
+
+    Asked before `put_back`. Where it does not, the only log is the backup's own, and of whoever
+    was erased after that nobody knows any more.
+    """
+    return any(objects.glob("log/*/checkpoint"))
 
 
 def _copy_database(source: Path, target: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from store import retention_rules
 from store.asked import say
-from store.backup import back_up, put_back
+from store.backup import back_up, put_back, tells_since
 from store.checking import Checking, Finding, Step
 from store.checking_keys import CheckingKeys
+from store.errors import InputError
 from store.expired_consents import ExpiredConsents
 from store.keepers import kek
+from store.log import Entry, Kind
 from store.marks import Marks
 from store.orphans import Orphanage
 from store.restoring import Restoring
@@ -166,23 +169,33 @@ def restore(
             "--restated", help="Move-ins at unknown meter points are stated again by hand."
         ),
     ] = False,
+    journal_lost: Annotated[
+        bool,
+        typer.Option(
+            "--journal-lost",
+            help="Of the objects, log and journal are lost too: WHO WAS ERASED SINCE COMES BACK.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a backup in place; do again what was erased, withdrawn and ended since it was made.
 
-    What `retain` had let go since goes again, too.
+    What `retain` had let go since goes again, too. Exit status 1: something is to be said again.
     """
-    settings = Settings.from_environment()
+    settings, since = Settings.from_environment(), None
     if folder is not None:
         kek(settings.kek, settings.pin_file)  # without it nothing could be brought forward
-        put_back(folder, settings.database_url, Path(settings.objects))
+        since = _put_back(settings, folder, journal_lost)
     with open_store(settings) as store:
         done = Restoring(store).run(restated=restated)
+        if since is not None:
+            detail = {"since": int(since)}
+            store.log.write(Entry(Kind.OPERATE, "journal lost", detail=detail))
         rules = retention_rules.load(settings.policies)
         retention = Retention(store.database, store.log, store.clock, rules)
         files = retention.enforce().files if done.retained else 0
     said = {"entries": done.entries, "done": dict(done.done), "commits": done.commits,
-            "restate": dict(done.restate), "files": files}  # fmt: skip
+            "restate": dict(done.restate), "files": files, "journal_lost": since}  # fmt: skip
     lines = [f"{done.entries:,} log entries since the backup"]
     lines += [f"{count:>10,}  {action}, done again" for action, count in done.done.items()]
     lines += [f"{count:>10,}  {action}: say again" for action, count in done.restate.items()]
@@ -190,6 +203,29 @@ def restore(
     lines += (
         [f"{done.commits:>10,}  commits lost: take their files in again"] if done.commits else []
     )
+    if since is not None:
+        lines.append(
+            f"nobody knows who was erased, or withdrew, since {_time(since)}: SAY IT ALL AGAIN"
+        )
     say("\n".join(lines), said, as_json=as_json)
-    if done.restate or done.commits:
+    if done.restate or done.commits or since is not None:
         raise typer.Exit(1)
+
+
+def _put_back(settings: Settings, folder: Path, journal_lost: bool) -> float | None:
+    """Put a backup in place; returns since when nothing is known, where its log is the only one."""
+    objects = Path(settings.objects)
+    lost = not tells_since(objects)
+    if lost and not journal_lost:
+        raise InputError(
+            "the log and the journal of after the backup are not here, so whoever was erased since "
+            "would come back: put the newest folders `log` and `journal` among the objects first; "
+            "where they are lost, say --journal-lost",
+            code="journal_lost",
+        )
+    made = put_back(folder, settings.database_url, objects).at
+    return made if lost else None
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(int(at), UTC).isoformat()[:16] + "Z"

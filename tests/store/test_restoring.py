@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
@@ -23,6 +24,7 @@ from store.local import SystemClock
 from store.restoring import Restored, Restoring
 from store.settings import Settings
 from tests.store.test_checking import findings
+from tests.store.test_log_index import leaves_of
 from tests.world import ALL, DAY, FakeClock, World, days_of, mpan, opened, several, window_of
 
 HOME, GONE, LEFT, MOVED, LATE = (mpan(at) for at in range(1, 6))
@@ -297,6 +299,27 @@ def test_the_commands_say_what_was_done(
     assert (status, said["done"]) == (0, {"keys erase": 1})
     assert run("restore")[1]["entries"] == 0
     assert run("check")[0] == 0
+    # the whole disk is lost, and with it the journal: never in silence
+    shutil.rmtree(folder_settings.home)
+    refused = CliRunner().invoke(build(), ["restore", str(tmp_path / "b")]).exception
+    assert isinstance(refused, InputError)
+    assert refused.code == "journal_lost"
+    assert not (folder_settings.home / "catalogue.db").exists()
+    status, said = run("restore", tmp_path / "b", "--journal-lost")
+    assert (status, said["done"], said["journal_lost"] > 0) == (1, {}, True)
+    with opened(folder_settings, SystemClock()) as world:  # type: ignore[arg-type]
+        actions = [orjson.loads(leaf[1:])["action"] for _, _, leaf, _ in leaves_of(world)]
+    assert "journal lost" in actions
+    # somebody kept the two folders apart: put there first, they tell it all
+    status, erased = run("keys", "erase", "--mpxn-file", homes, "--basis", "a letter")
+    assert erased["erased"] == 1
+    kept_apart = Path(folder_settings.objects)
+    for name in ("log", "journal"):
+        shutil.copytree(kept_apart / name, tmp_path / "apart" / name)
+    shutil.rmtree(folder_settings.home)
+    shutil.copytree(tmp_path / "apart", kept_apart)
+    status, said = run("restore", tmp_path / "b")
+    assert (status, said["done"], said["journal_lost"]) == (0, {"keys erase": 1}, None)
     status, kept = run("retain", "--check")
     assert (status, kept["erased"], kept["checked"]) == (0, 1, True)
     assert run("retain")[1]["erased_everywhere"] == 0
