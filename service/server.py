@@ -19,6 +19,7 @@ from service.app import create_app
 from service.exporter import Exporter
 from service.witnessing import asking
 from store.errors import InputError
+from store.executors import Pool
 from store.settings import Settings
 from store.wiring import open_store
 
@@ -31,8 +32,8 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        InputError: More workers than the database allows (``needs_postgresql``), or the address
-            cannot be taken (``address_taken``).
+        InputError: More workers than the database allows (``needs_postgresql``), the address
+            cannot be taken (``address_taken``), or that of Dask may not be asked (``bad_setting``).
         StoreError: There is no store, its key is another one, its log is not what its checkpoint
             says, or the database is older than that.
     """
@@ -42,6 +43,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             "a PostgreSQL database",
             code="needs_postgresql",
         )
+    Pool(settings.dask)  # makes nothing: a wrong address is told now, and not at the first export
     # Ended by SIGTERM as by ctrl-c: once connections are done, the store is closed, status 0.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (

@@ -96,7 +96,7 @@ class Pool:
         try:
             import distributed  # noqa: PLC0415 - an extra, and 1 s to load
         except ImportError:
-            raise StoreError("METERKEEP_DASK needs Dask: install meterkeep[dask]") from None
+            raise StoreError("METERKEEP_DASK needs Dask: pip install -e '.[dask]'") from None
         assert self._dask is not None
         dask: Any = distributed
         secure = dask.Security(require_encryption=True) if self._dask.startswith("tls") else None

@@ -10,7 +10,9 @@ import functools
 import signal
 import sys
 import threading
+import traceback
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 from store import heap
@@ -64,7 +66,14 @@ def child(settings: Settings, parent: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is the parent's to hear
     leash(parent)
-    run(settings, stop, idle=IDLE)
+    try:
+        run(settings, stop, idle=IDLE)
+    except MeterkeepError as error:  # another child is tried while an export waits
+        _tell("failed", error)
+    except Exception as error:  # noqa: BLE001 - told without a stack: that has paths
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).stem}:{where.lineno}"
+        sys.stderr.write(f"meterkeep: export failed: internal: {type(error).__name__} {place}\n")
 
 
 def _tell(what: str, error: MeterkeepError) -> None:

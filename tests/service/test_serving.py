@@ -133,6 +133,14 @@ def test_a_person_reads_decides_and_is_refused_and_the_server_ends_cleanly(
     ]  # fmt: skip
 
 
+def test_an_address_of_dask_that_may_not_be_asked_is_told_at_once(tmp_path: Path) -> None:
+    """Not when the first export has waited for somebody to look at it."""
+    said = {"METERKEEP_HOME": str(tmp_path / "home"), "METERKEEP_DASK": "tcp://10.0.0.1:8786"}
+    with pytest.raises(InputError) as caught:
+        server.serve(Settings.from_environment(said), "127.0.0.1", 0, 1)
+    assert caught.value.code == "bad_setting"
+
+
 def test_more_workers_ask_for_postgresql(tmp_path: Path) -> None:
     settings = Settings.from_environment({"METERKEEP_HOME": str(tmp_path / "home")})
     with pytest.raises(InputError) as caught:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from store import export_planning
 from store.errors import InputError, StoreError
 from store.executors import Pool
 from store.local import SystemClock
+from store.running import child
 from store.settings import Settings
 from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
@@ -36,6 +39,25 @@ def test_pickles_never_leave_this_machine_in_the_clear(address: str) -> None:
     assert refused.value.code == "bad_setting"
     Pool("tls://scheduler.example:8786")
     Pool("tcp://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize("fault", ["bad_setting", "internal"])
+def test_who_makes_exports_ends_with_a_line_and_no_stack(
+    folder_settings: Settings, fault: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A stack has paths in it, and nobody reads it."""
+    with opened(folder_settings, SystemClock()):  # type: ignore[arg-type]
+        pass
+    wrong = {"bad_setting": "tcp://10.0.0.1:8786", "internal": 7}[fault]
+    settings = replace(folder_settings, dask=wrong)  # type: ignore[arg-type]
+    maker = multiprocessing.get_context("spawn").Process(target=child, args=(settings, os.getpid()))
+    maker.start()
+    maker.join(60)
+    said = capfd.readouterr().err
+    assert maker.exitcode == 0
+    assert said.startswith(f"meterkeep: export failed: {fault}: ")
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
 
 
 def test_a_process_ends_with_whoever_began_it(tmp_path: Path) -> None:
