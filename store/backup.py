@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 CATALOGUE, OBJECTS, ABOUT = "catalogue.db", "objects", "backup.json"
 FORM = 2  # of 1, ``objects`` counted those too that were swept away while it was made
+_NOT_EMBEDDED = "PostgreSQL and S3 have backups of their own: see store/README.md, A backup"
 _PAGES = 1_000  # of the database, copied between two looks of its writers
 
 
@@ -117,6 +118,18 @@ def put_back(folder: Path, database_url: str, objects: Path) -> Kept:
     return Kept(int(about["commit"]), int(about["objects"]), float(about["at"]))
 
 
+def folder_of(objects: str) -> Path:
+    """Return the folder that a setting of objects names.
+
+    Raises:
+        InputError: It is none: S3 keeps them, and a backup would have the database alone
+            (``not_embedded``).
+    """
+    if "://" in objects:
+        raise InputError(_NOT_EMBEDDED, code="not_embedded")
+    return Path(objects)
+
+
 def tells_since(objects: Path) -> bool:
     """Return whether the log lies in this folder: it tells what happened since a backup.
 
@@ -153,8 +166,5 @@ def _copy_database(source: Path, target: Path) -> int:
 def _file(database_url: str) -> Path:
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
-        raise InputError(
-            "PostgreSQL and S3 have backups of their own: see store/README.md, A backup",
-            code="not_embedded",
-        )
+        raise InputError(_NOT_EMBEDDED, code="not_embedded")
     return Path(url.database)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from store import retention_rules
 from store.asked import say
-from store.backup import back_up, put_back, tells_since
+from store.backup import back_up, folder_of, put_back, tells_since
 from store.checking import Checking, Finding, Step
 from store.checking_keys import CheckingKeys
 from store.errors import InputError
@@ -151,9 +151,10 @@ def backup(
 ) -> None:
     """Copy an embedded store, in use or not; the key file is not in it: keep that apart."""
     settings = Settings.from_environment()
+    objects = folder_of(settings.objects)
     with open_store(settings) as store:
         store.journal.ready()
-        kept = back_up(settings.database_url, Path(settings.objects), folder, store.clock)
+        kept = back_up(settings.database_url, objects, folder, store.clock)
     said = {"commit": kept.commit, "objects": kept.objects}
     text = f"commit {kept.commit} and {kept.objects:,} objects; the key is not in it"
     say(text, said, as_json=as_json)
@@ -214,7 +215,7 @@ def restore(
 
 def _put_back(settings: Settings, folder: Path, journal_lost: bool) -> float | None:
     """Put a backup in place; returns since when nothing is known, where its log is the only one."""
-    objects = Path(settings.objects)
+    objects = folder_of(settings.objects)
     lost = not tells_since(objects)
     if lost and not journal_lost:
         raise InputError(

@@ -199,6 +199,23 @@ def test_nothing_is_ever_replaced(backed: Path, folder_settings: Settings, tmp_p
         assert refused.value.code == said
 
 
+def test_a_backup_is_never_of_the_database_alone(
+    backed: Path, folder_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite here and objects in S3: a backup of the first would look whole, and hold no read."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("METERKEEP_HOME", str(folder_settings.home))
+    monkeypatch.setenv("METERKEEP_OBJECTS", "s3://a-bucket/a-prefix")
+    lose(folder_settings)
+    for words in (("backup", "b"), ("restore", str(backed))):
+        refused = CliRunner().invoke(build(), [*words]).exception
+        assert isinstance(refused, InputError)
+        assert refused.code == "not_embedded"
+    assert not (tmp_path / "b").exists()
+    assert not (folder_settings.home / "catalogue.db").exists()
+    assert not (tmp_path / "s3:").exists()
+
+
 def test_a_backup_is_taken_while_others_write(home: World, tmp_path: Path) -> None:
     for at in range(5):
         home.keep(days_of(mpan(at), (DAY, FULL)))
