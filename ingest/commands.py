@@ -70,6 +70,7 @@ def ingest(
     delimiter: Annotated[str | None, typer.Option(help="Between columns; a comma.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="PEM: of whom messages are for.")] = None,
     certificate_file: Annotated[Path | None, typer.Option(help="PEM: of the meter.")] = None,
+    signer_file: Annotated[Path | None, typer.Option(help="PEM: of who signs responses.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Judge, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line, for programs.")] = False,
     processes: Annotated[int, typer.Option(min=1, max=64, help="That parse.")] = min(
@@ -78,8 +79,8 @@ def ingest(
 ) -> None:
     """Take files of reads in. Exit status: 0 done, 1 some lines refused, 2 could not go on."""
     one = meter_point(mpxn, mpxn_file) if mpxn or mpxn_file else None
-    key = settings.proof(key_file, certificate_file)
-    options = settings.Options(stamp, unit, only, delimiter, column or [], one, key)
+    key, signer = settings.proof(key_file, certificate_file), settings.signer(signer_file)
+    options = settings.Options(stamp, unit, only, delimiter, column or [], one, key, signer)
     how = settings.profile(profile, options, columns)
     try:
         taken, overdue = _take(files, how, processes, check=check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,9 @@ from ingest.sources.layout import DELIMITERS, Layout, Role, roles
 from ingest.sources.parquet import Rows
 from ingest.sources.response_lines import HEADER, LAYOUT
 from ingest.sources.text import TextParser
-from ingest.sources.whole import Whole
+from ingest.sources.whole import Said, Whole
 
 _TIMES = (Role.TIME, Role.START, Role.END)
-_READERS = {Form.DUIS: duis.read, Form.GBCS: gbcs.read}
 
 
 class File(Protocol):
@@ -74,13 +73,19 @@ def look(path: Path, profile: Profile) -> Opened:
     if profile.form is Form.MMC:
         response = mmc.Response.look(path, profile.salt)
         return Opened(response, response.parser, profile.rules(), HEADER, 0)
-    if profile.form in _READERS:
-        whole = Whole.look(path, profile.salt, partial(_READERS[profile.form], proof=profile.proof))
+    if profile.form in (Form.DUIS, Form.GBCS):
+        whole = Whole.look(path, profile.salt, _reader(profile))
         return Opened(whole, whole.parser, profile.rules(), HEADER, 0)
     text = Text.look(path, profile.salt)
     layout, rules = layout_of(text.header, text.first, profile)
     header = text.header.decode("utf-8-sig").rstrip("\r\n")
     return Opened(text, TextParser(layout), rules, header, 1)
+
+
+def _reader(profile: Profile) -> Callable[[bytes], Said]:
+    if profile.form is Form.GBCS:
+        return partial(gbcs.read, proof=profile.proof)
+    return partial(duis.read, proof=profile.proof, signer=profile.signed_by)
 
 
 def layout_of(header: bytes, first: bytes, profile: Profile) -> tuple[Layout, Rules]:

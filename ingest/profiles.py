@@ -18,6 +18,7 @@ from ingest import meterpoints
 from ingest.rules import Rules, Stamp, Unit
 from ingest.sources.layout import DELIMITERS, Role
 from ingest.sources.proofs import Proof
+from ingest.sources.signatures import Signer
 from store.errors import InputError
 from store.reads import Mpxn, Register
 
@@ -51,11 +52,12 @@ _TAKEN_BY = {  # which forms take which setting
     "columns": {Form.CSV, Form.PARQUET},
     "delimiter": {Form.CSV},
     "key": {Form.DUIS, Form.GBCS},
+    "signer": {Form.DUIS},
 }
 
 
 class Asked:
-    """That a key was given when these lines came: a replay needs it no more."""
+    """That a key or a signer was given when these lines came: a replay needs it no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Profile:
         delimiter: Between columns; a comma.
         key: What the recipient's key says of each message, or that it was asked once; None: no
             message is proven.
+        signer: Who signed each response that carries one, or that it was asked once; None: no
+            signature is looked at.
 
     Raises:
         InputError: ``bad_option`` for a setting that the form does not take or that contradicts
@@ -86,6 +90,7 @@ class Profile:
     columns: Mapping[Role, str] = field(default_factory=dict)
     delimiter: str | None = None
     key: Proof | Asked | None = field(default=None, repr=False)
+    signer: Signer | Asked | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, forms in _TAKEN_BY.items():
@@ -120,6 +125,7 @@ class Profile:
             "key": "given" if self.key else None,
             "mpxn": "given" if self.mpxn else None,
             "register": self.register.word if self.register else None,
+            "signer": "given" if self.signer else None,
             "stamp": stamp,
             "unit": self.unit,
         }
@@ -148,7 +154,7 @@ class Profile:
             }
             register = settings.pop("register", None)
             stamp, unit = settings.pop("stamp", None), settings.pop("unit", None)
-            key = settings.pop("key", None)
+            key, signer = settings.pop("key", None), settings.pop("signer", None)
             if given and mpxn is None:
                 raise InputError(
                     "these lines name no meter point: give --mpxn", code="meter_point_needed"
@@ -161,6 +167,7 @@ class Profile:
                 mpxn=mpxn,
                 columns=columns,
                 key=Asked() if key else None,
+                signer=Asked() if signer else None,
                 **settings,
             )
         except (ValueError, TypeError):
@@ -178,6 +185,11 @@ class Profile:
     def proof(self) -> Proof | None:
         """What proves a message; None where none is asked for."""
         return self.key if isinstance(self.key, Proof) else None
+
+    @property
+    def signed_by(self) -> Signer | None:
+        """Who must have signed a response; None where nobody need."""
+        return self.signer if isinstance(self.signer, Signer) else None
 
     @property
     def salt(self) -> bytes:

@@ -21,6 +21,7 @@ from ingest.rules import Stamp, Unit
 from ingest.sources.files import opened
 from ingest.sources.layout import Role
 from ingest.sources.proofs import Proof
+from ingest.sources.signatures import Signer
 from store.agreement import Agreement
 from store.errors import InputError
 from store.reads import Mpxn, Register
@@ -40,6 +41,7 @@ class Options:
     columns: Sequence[str] = ()
     mpxn: Mpxn | None = field(default=None, repr=False)
     key: Proof | None = field(default=None, repr=False)
+    signer: Signer | None = field(default=None, repr=False)
 
 
 def profile(form: str, options: Options, file: Path | None = None) -> Profile:
@@ -60,6 +62,7 @@ def profile(form: str, options: Options, file: Path | None = None) -> Profile:
             register=None if register is None else Register.parse(register),
             mpxn=options.mpxn,
             key=options.key,
+            signer=options.signer,
             columns={_word(Role, role): name for role, name in columns.items()},
             **settings,
         )
@@ -82,6 +85,11 @@ def proof(key: Path | None, certificate: Path | None) -> Proof | None:
     if key is None or certificate is None:
         raise _bad("--key-file and --certificate-file are given together")
     return Proof(Agreement.parse(_pem(key), _pem(certificate)))
+
+
+def signer(certificate: Path | None) -> Signer | None:
+    """Return who signs the responses, by a PEM file. Raises InputError ``bad_key_file``."""
+    return None if certificate is None else Signer.parse(_pem(certificate))
 
 
 def changes(options: Options) -> dict[str, Any]:

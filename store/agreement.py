@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 
 from cryptography import x509
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from store.errors import InputError
 
+Certificate = x509.Certificate  # for whoever may not import cryptography
 TAG_SIZE = 12  # bytes
 _KEY_SIZE = 16  # bytes
 
@@ -30,25 +31,23 @@ class Agreement:
         self._shared = shared
 
     @classmethod
-    def parse(cls, private: bytes, certificate: bytes) -> Agreement:
-        """Return what the owner of ``private`` shares with the owner of ``certificate``.
+    def parse(cls, private: bytes, theirs: bytes) -> Agreement:
+        """Return what the owner of ``private`` shares with the owner of ``theirs``.
 
         Args:
             private: A P-256 private key, PEM without a password.
-            certificate: X.509, PEM. Who issued it, and until when it holds, is not looked at:
-                whoever names it vouches for it.
+            theirs: As for `certificate`.
 
         Raises:
             InputError: ``bad_key_file``.
         """
         try:
             key = load_pem_private_key(private, None)
-            other = x509.load_pem_x509_certificate(certificate).public_key()
         except (ValueError, TypeError):
             raise _bad() from None
+        other = certificate(theirs).public_key()
+        assert isinstance(other, ec.EllipticCurvePublicKey)
         if not (isinstance(key, ec.EllipticCurvePrivateKey) and _is_p256(key)):
-            raise _bad()
-        if not (isinstance(other, ec.EllipticCurvePublicKey) and _is_p256(other)):
             raise _bad()
         return cls(key.exchange(ec.ECDH(), other))
 
@@ -74,13 +73,31 @@ class Agreement:
             return None
 
 
+def certificate(pem: bytes) -> Certificate:
+    """Return an X.509 certificate of a P-256 key.
+
+    Who issued it, and until when it holds, is not looked at: whoever names it vouches for it.
+
+    Raises:
+        InputError: ``bad_key_file``.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(pem)
+        key = found.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _bad() from None
+    if not (isinstance(key, ec.EllipticCurvePublicKey) and _is_p256(key)):
+        raise _bad()
+    return found
+
+
 def _is_p256(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> bool:
     return isinstance(key.curve, ec.SECP256R1)
 
 
 def _bad() -> InputError:
     return InputError(
-        "a key agreement needs a P-256 private key (PEM, without a password) and the other "
-        "party's certificate (PEM)",
+        "a private key is one on P-256, PEM, without a password; a certificate X.509, PEM, of a "
+        "key on P-256",
         code="bad_key_file",
     )

@@ -7,7 +7,7 @@
 
 Which response it is, its two IDs, its code and its payload say: it comes more than once, each time
 with another date and signature. The names are those of the DUIS schema 5.4, to which the file is
-not held. Its signature (ds:Signature) is not looked at.
+not held. Its signature (ds:Signature) is looked at where its signer is given.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from ingest.sources.frames import MOST_BYTES, Frame
 from ingest.sources.gbcs import framed
 from ingest.sources.proofs import Proof
 from ingest.sources.response_lines import nothing
+from ingest.sources.signatures import Signer
 from ingest.sources.variants import NOT_KEPT, SRVS, Place, not_kept
 from ingest.sources.whole import Said
 from store.errors import InputError
@@ -113,20 +114,28 @@ class Walk(ContentHandler):
         self._at.pop()
 
 
-def read(data: bytes, proof: Proof | None) -> Said:
+def read(data: bytes, proof: Proof | None, signer: Signer | None = None) -> Said:
     """Return what the response in ``data`` says.
 
+    With a ``signer`` one that carries a message is read as it was signed, or not at all.
+
     Raises:
-        InputError: As `parsed`, `Frame.parse` and `payloads.read`; ``wrong_profile``,
+        InputError: As `parsed`, `Signer.signed`, `Frame.parse`, `payloads.read`; ``wrong_profile``,
             ``two_responses``, ``too_deep``, ``malformed_response``, ``srv_not_kept``,
             ``srv_disagrees``, ``device_disagrees``.
     """
     look(data[:BLOCK])
+    texts = _texts(data)
+    if signer is not None and any(place in texts for place in PAYLOADS):
+        texts = _texts(signer.signed(data))
+    return _said(texts, proof)
+
+
+def _texts(data: bytes) -> dict[Place, str]:
     walk = Walk()
     for _ in parsed(walk, _blocks(data)):
         pass
-    texts = {place: " ".join(text.split()) for place, text in walk.texts.items()}
-    return _said(texts, proof)
+    return {place: " ".join(text.split()) for place, text in walk.texts.items()}
 
 
 def _said(texts: dict[Place, str], proof: Proof | None) -> Said:

@@ -36,7 +36,7 @@ def read(frame: Frame, proof: Proof | None) -> Log:
     if proof is not None and frame.beyond and not log.sealed and log.fault is None:
         raise InputError(
             "the MAC of this message is for another party than its reader, and nothing in it is "
-            "encrypted: bring it without --key-file, unproven",
+            "encrypted: bring it without --key-file, with --signer-file where the DCC signed it",
             code="mac_of_another",
         )
     return log

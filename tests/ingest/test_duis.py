@@ -168,6 +168,7 @@ def test_an_acknowledgement_and_the_response_after_it_go_in_together(tmp_path: P
         (response(None), "malformed_response"),
         (response("A"), "malformed_response"),
         (response("not base64!"), "malformed_response"),
+        (response(base64.b64encode(PAYLOAD).decode() + "!"), "malformed_response"),
         (response("\u0661" * 4), "malformed_response"),
         (response(""), "malformed_message"),
         (response(PAYLOAD[:-1]), "malformed_message"),
