@@ -80,6 +80,14 @@ def test_days_as_csv_are_read_too(supplier: Path, tmp_path: Path) -> None:
     assert duckdb.sql(sql).fetchall() == [(WH, 3)]
 
 
+def test_the_half_hours_of_a_day_are_added_up_as_the_document_says(
+    supplier: Path, tmp_path: Path
+) -> None:
+    out = exported(supplier, tmp_path, "--rows", "day")
+    sql = f"SELECT sum(list_sum([*columns('h[0-9]+')])) FROM '{out}/*.parquet'"
+    assert duckdb.sql(sql).fetchall() == [(WH,)]
+
+
 def test_the_age_of_debian_opens_a_part(supplier: Path, tmp_path: Path) -> None:
     if shutil.which("age") is None:
         pytest.skip("the command age is not installed (apt-get install age)")
