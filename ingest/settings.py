@@ -10,6 +10,7 @@ value = "kWh"
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,13 +79,14 @@ def proof(key: Path | None, certificate: Path | None) -> Proof | None:
         certificate: A PEM file of the meter's key agreement certificate.
 
     Raises:
-        InputError: ``bad_option`` where one of them is missing, ``bad_key_file``.
+        InputError: ``bad_option`` where one of them is missing, ``bad_key_file``,
+            ``key_file_open`` where others may read the key.
     """
     if key is None and certificate is None:
         return None
     if key is None or certificate is None:
         raise _bad("--key-file and --certificate-file are given together")
-    return Proof(Agreement.parse(_pem(key), _pem(certificate)))
+    return Proof(Agreement.parse(_pem(key, secret=True), _pem(certificate)))
 
 
 def signer(certificate: Path | None) -> Signer | None:
@@ -134,9 +136,13 @@ def _file(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     return read, columns
 
 
-def _pem(path: Path) -> bytes:
+def _pem(path: Path, *, secret: bool = False) -> bytes:
     try:
         with opened(path) as stream:
+            if secret and os.fstat(stream.fileno()).st_mode & 0o077:
+                raise InputError(
+                    "the key's file can be read by others: chmod 600 it", code="key_file_open"
+                )
             return stream.read(MAX_FILE)
     except OSError:
         raise InputError("a key's file cannot be read", code="unreadable") from None

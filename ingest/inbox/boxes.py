@@ -10,6 +10,7 @@ profile = "duis"
 mpxn_file = "one-meter.txt"     a file with the meter point of every read, beside inbox.toml
 key_file = "reader.pem"         and for messages that are encrypted, both of
 certificate_file = "meter.pem"
+signer_file = "dcc.pem"         and where the DCC's signature must be on each response
 
 Whoever delivers must be able to write to the folders, and not to what is beside them: who writes
 inbox.toml says how a file is read.
@@ -31,7 +32,7 @@ FILE: Final = "inbox.toml"
 MOST: Final = 1_000  # folders
 _LARGEST: Final = 1 << 20  # bytes of inbox.toml
 _PLAIN: Final = ("stamp", "unit", "register", "delimiter")
-_FILES: Final = ("columns", "mpxn_file", "key_file", "certificate_file")
+_FILES: Final = ("columns", "mpxn_file", "key_file", "certificate_file", "signer_file")
 _KNOWN: Final = {"profile", *_FILES, *_PLAIN}
 
 
@@ -77,12 +78,12 @@ def _box(inbox: Path, name: str, said: Any) -> Box:
     if not all(isinstance(value, str) for value in said.values()):
         raise _bad("inbox.toml says something else than text of a folder")
     stamp, unit, register, delimiter = (said.get(key) for key in _PLAIN)
-    columns, listed, key, certificate = (
+    columns, listed, key, certificate, theirs = (
         inbox / said[name] if name in said else None for name in _FILES
     )
     one = None if listed is None else meter_point(None, listed)
-    proof = settings.proof(key, certificate)
-    options = settings.Options(stamp, unit, register, delimiter, mpxn=one, key=proof)
+    proof, signer = settings.proof(key, certificate), settings.signer(theirs)
+    options = settings.Options(stamp, unit, register, delimiter, mpxn=one, key=proof, signer=signer)
     return Box(name, inbox / name, settings.profile(said["profile"], options, columns))
 
 

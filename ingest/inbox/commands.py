@@ -64,6 +64,7 @@ def watch(
     delimiter: Annotated[str | None, typer.Option(help="Between columns; a comma.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="PEM: of whom messages are for.")] = None,
     certificate_file: Annotated[Path | None, typer.Option(help="PEM: of the meter.")] = None,
+    signer_file: Annotated[Path | None, typer.Option(help="PEM: of who signs responses.")] = None,
     once: Annotated[bool, typer.Option("--once", help="One round, and end.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between rounds.")] = EVERY,
     quiet: Annotated[
@@ -85,8 +86,8 @@ def watch(
     on.
     """
     one = meter_point(None, mpxn_file) if mpxn_file else None
-    proof = settings.proof(key_file, certificate_file)
-    options = settings.Options(stamp, unit, only, delimiter, mpxn=one, key=proof)
+    proof, signer = settings.proof(key_file, certificate_file), settings.signer(signer_file)
+    options = settings.Options(stamp, unit, only, delimiter, mpxn=one, key=proof, signer=signer)
     found = _boxes(folder, profile, options, columns)
     clock, stop = SystemClock(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

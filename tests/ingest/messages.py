@@ -60,6 +60,13 @@ def private(key: ec.EllipticCurvePrivateKey = READERS) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def key_file(path: Path) -> Path:
+    """Write the reader's key, as nobody else may read it."""
+    path.touch(mode=0o600)
+    path.write_bytes(private())
+    return path
+
+
 @cache
 def proof() -> Proof:
     return Proof(Agreement.parse(private(), certificate()))

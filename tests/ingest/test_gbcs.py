@@ -39,8 +39,8 @@ from tests.ingest.messages import (
     certificate,
     compact,
     failed,
+    key_file,
     message,
-    private,
     profile,
     proof,
     protected,
@@ -255,7 +255,7 @@ def test_a_message_goes_in_by_the_command_and_its_reads_come_out(
     start = since(datetime(2013, 1, 1, 0, 30, tzinfo=NOON.tzinfo))
     rows = [[start, 11], [start + 2 * HALF, 33], [start + 3 * HALF, 99_999]]
     path = written(tmp_path / "m.hex", message(ELECTRICITY, rows).data.hex())
-    key = written(tmp_path / "reader.key", private())
+    key = key_file(tmp_path / "reader.key")
     meter = written(tmp_path / "meter.pem", certificate())
     words = ["ingest", path, "--profile", "gbcs", "--mpxn", MPAN]
     refused = run(*words)
@@ -282,10 +282,20 @@ def test_a_key_and_a_certificate_are_given_together_and_only_for_messages(
     tmp_path: Path, given: str
 ) -> None:
     path = written(tmp_path / "m", message(REACTIVE, []).data)
-    key = written(tmp_path / "k", private())
+    key = key_file(tmp_path / "k")
     words = ["ingest", path, "--mpxn", MPAN, "--check"]
     alone = run(*words, "--profile", "gbcs", given, key)
     assert (alone.exit_code, "together" in str(alone.exception)) == (1, True)
     both = ["--key-file", key, "--certificate-file", written(tmp_path / "c", certificate())]
     other = run(*words, "--profile", "mmc", *both)
     assert "takes no key" in str(other.exception)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_key_that_others_may_read_is_not_used(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path / "m", message(REACTIVE, []).data)
+    key, meter = key_file(tmp_path / "k"), written(tmp_path / "c", certificate())
+    key.chmod(mode)
+    words = ["ingest", path, "--mpxn", MPAN, "--check", "--profile", "gbcs"]
+    refused = run(*words, "--key-file", key, "--certificate-file", meter)
+    assert getattr(refused.exception, "code", None) == "key_file_open"

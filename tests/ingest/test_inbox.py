@@ -32,6 +32,7 @@ from store.errors import CatalogueError, InputError
 from store.reads import Mpxn
 from store.writestore import Commit
 from tests.ingest import messages
+from tests.ingest import test_signed_responses as signatures
 from tests.ingest.intake import LCL, START, Memory, at, household, lcl, written
 
 GOOD = f"MAC000002,{at(1, 0)},0.1"
@@ -584,22 +585,26 @@ def test_responses_of_the_dcc_are_taken_by_the_keys_that_the_inbox_names(inbox: 
     written(
         inbox.path / "inbox.toml",
         '[folders.meter]\nprofile = "duis"\nmpxn_file = "mine.txt"\nkey_file = "reader.pem"\n'
-        'certificate_file = "meter.pem"\n',
+        'certificate_file = "meter.pem"\nsigner_file = "dcc.pem"\n',
     )
     written(inbox.path / "mine.txt", messages.MPAN)
-    written(inbox.path / "reader.pem", messages.private())
+    messages.key_file(inbox.path / "reader.pem")
     with pytest.raises(InputError) as refused:
         boxes.told(inbox.path)
     assert refused.value.code == "no_such_file"
     written(inbox.path / "meter.pem", messages.certificate())
+    written(inbox.path / "dcc.pem", signatures.certificate())
     sent = messages.message(messages.ELECTRICITY, [[messages.since(messages.NOON), 5]])
-    written(_made(inbox.path / "meter") / "response.xml", messages.response(sent.data, srv="4.8.1"))
     forged = sent.data[:-1] + bytes([sent.data[-1] ^ 1])
-    written(inbox.path / "meter/forged.xml", messages.response(forged, srv="4.8.1"))
+    true, false = (messages.response(each, srv="4.8.1") for each in (sent.data, forged))
+    written(_made(inbox.path / "meter") / "a.xml", signatures.signed(true))
+    written(inbox.path / "meter/b.xml", signatures.signed(false))
+    written(inbox.path / "meter/c.xml", true)
     manner = Manner(inbox.lines.append, lambda: False, inbox.clock)
     rounds = Rounds(boxes.told(inbox.path), inbox._store, Quiet(0.0, inbox.clock), manner)
-    assert rounds.once().fates == {"taken": 1, "refused": 1}
-    assert [line.error.code for line in inbox.lines if line.error] == ["mac_invalid"]
+    assert rounds.once().fates == {"taken": 1, "refused": 2}
+    codes = {line.error.code for line in inbox.lines if line.error}
+    assert codes == {"mac_invalid", "signature_invalid"}
     assert list(inbox.memory.reads.values()) == [5]
 
 
