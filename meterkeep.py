@@ -12,7 +12,7 @@ import typer
 from ingest import commands as ingest_commands
 from ingest import demo_command
 from service import commands as service_commands
-from store import commands as store_commands
+from store.commands import upkeep as store_commands
 from store.errors import MeterkeepError, RefusedError
 
 

@@ -24,7 +24,7 @@ from service import dpop
 from service.app import create_app
 from service.issuers import Issuer
 from service.signing import SECRET
-from store import keepers
+from store.keepers import named
 from store.ports import Body, Kek, Objects, Range
 from store.reads import moment_of
 from store.wiring import open_store
@@ -196,8 +196,8 @@ def _counted(kek: Kek, counts: Counts) -> Kek:
 def _count(world: World) -> tuple[Counts, list[Counts], list[Counts]]:
     """Return the counts of starting the service, of cold answers, and of warm ones."""
     counts = Counts()
-    keeper = _counted(keepers.kek(world.settings.kek), counts)
-    objects = CountingObjects(keepers.objects(world.settings), counts)
+    keeper = _counted(named.kek(world.settings.kek), counts)
+    objects = CountingObjects(named.objects(world.settings), counts)
     with (
         open_store(world.settings, keeper=keeper, kept=objects) as store,
         _listing(counts),

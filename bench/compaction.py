@@ -19,7 +19,7 @@ from store import heap
 from store.initialising import initialise
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import Source
+from store.writing.writestore import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,17 +25,17 @@ from service.identity import Guard, Sent
 from service.issuers import Issuer
 from service.signing import SECRET, Signing
 from store import tables
-from store.access import decide
-from store.credentials import new_client
+from store.access.deciding import decide
+from store.facts.credentials import new_client
+from store.facts.marks import TOGETHER, Marks
 from store.grants import FleetQuestion, Question
 from store.grounds import FOREVER, Party
 from store.initialising import initialise
-from store.log import Entry, Kind
-from store.marks import TOGETHER, Marks
+from store.log.writer import Entry, Kind
 from store.parts import Store
 from store.reads import Window
 from store.settings import Settings
-from store.statements import portions
+from store.sql.statements import portions
 from store.wiring import open_store
 
 if TYPE_CHECKING:

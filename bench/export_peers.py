@@ -14,14 +14,16 @@ import numpy as np
 from sqlalchemy import select
 
 from bench.world import REGISTERS
-from store import age, canvases, envelope, parcels, tables
-from store.canvases import Windows
-from store.export_planning import LARGEST
-from store.fleet_keys import FleetKeys
+from store import age, envelope, tables
+from store.exports import parcels
+from store.exports.planning import LARGEST
 from store.grounds import FOREVER
+from store.keys.fleet_keys import FleetKeys
+from store.reading import canvases
+from store.reading.canvases import Windows
+from store.reading.slices import Slices
 from store.reads import DAY_SLOTS, Window
-from store.slices import Slices
-from store.statements import portions
+from store.sql.statements import portions
 from store.wiring import open_store
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from store.canvases import Opened
     from store.parts import Store
+    from store.reading.canvases import Opened
     from store.settings import Settings
 
 SLICE: Final = LARGEST["day"]  # subjects of a slice, as an export of a fleet has them

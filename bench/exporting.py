@@ -25,21 +25,21 @@ from bench.world import MONTHS, REGISTERS, SEED, UNTIL
 from ingest.synthetic import street
 from store import age, heap
 from store.executors import Pool
-from store.exporting import Exporting
-from store.facts import Supply
+from store.exports.ordering import Wanted, order
+from store.exports.runner import Exporting
+from store.exports.workers import export_slice
+from store.facts.door import Supply
 from store.grounds import FOREVER
 from store.initialising import initialise
-from store.ordering import Wanted, order
 from store.reads import DAY_SLOTS, Mpxn, Window
 from store.settings import Settings
 from store.wiring import open_store
-from store.workers import export_slice
-from store.writestore import Source
+from store.writing.writestore import Source
 
 if TYPE_CHECKING:
     from bench.export_peers import Spent
     from bench.plan import Plan
-    from store.exported import Export
+    from store.orders.exported import Export
 
 NAME = "exporting"
 MOST = 100.0  # ns a half-hour on two cores: ten million a second

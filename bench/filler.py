@@ -14,7 +14,7 @@ from bench.world import MONTHS, REGISTERS, UNTIL
 from ingest.synthetic import street
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import Source
+from store.writing.writestore import Source
 
 
 def main() -> None:

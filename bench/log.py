@@ -24,7 +24,7 @@ from bench.figures import Figure, Skipped, median
 from bench.rate import postgres
 from store import tables
 from store.initialising import initialise
-from store.log import Entry, Kind
+from store.log.writer import Entry, Kind
 from store.parts import Store
 from store.reads import Mpxn
 from store.settings import Settings

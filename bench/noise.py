@@ -21,7 +21,7 @@ from bench.asking import Line, Questions
 from bench.figures import Figure, median, quantile
 from bench.serving import service
 from bench.world import allow, unlimited
-from store.credentials import new_client
+from store.facts.credentials import new_client
 from store.wiring import open_store
 
 if TYPE_CHECKING:

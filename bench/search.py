@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.figures import Figure, median, quantile
 from bench.plan import FULL
-from store.database import Database
+from store.audit.rows import place_of
+from store.audit.search import LogSearch
+from store.audit.wanted import Wanted
 from store.initialising import initialise
-from store.log import Entry, Kind, canonical, encode
-from store.log_places import Wanted
-from store.log_rows import place_of
-from store.log_search import LogSearch
+from store.log.writer import Entry, Kind, canonical, encode
 from store.settings import Settings
+from store.sql.database import Database
 
 if TYPE_CHECKING:
     from bench.plan import Plan

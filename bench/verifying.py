@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.figures import Figure
-from store.copies import FolderCopy
-from store.merkle import Frontier, full_root, leaf_hash
-from store.notes import Checkpoint, Signer, sign_note
-from store.tiles import TILE_WIDTH, encode_bundle, entries_path, tile_path
-from store.verdicts import Status, Trust
-from store.verifying import verify
+from store.proofs.copies import FolderCopy
+from store.proofs.merkle import Frontier, full_root, leaf_hash
+from store.proofs.notes import Checkpoint, Signer, sign_note
+from store.proofs.tiles import TILE_WIDTH, encode_bundle, entries_path, tile_path
+from store.proofs.verdicts import Status, Trust
+from store.proofs.verifying import verify
 
 if TYPE_CHECKING:
     from bench.plan import Plan

@@ -25,21 +25,22 @@ from bench.rate import postgres
 from bench.tally import Here, Scale, Tally
 from bench.world import REGISTERS, SEED, UNTIL, window
 from ingest.synthetic import street
-from store import age, keepers, tables
-from store.export_task import Order, Report, work
-from store.exporting import Exporting
-from store.facts import Supply
-from store.files import FileState
+from store import age, tables
+from store.exports.ordering import Wanted, order
+from store.exports.runner import Exporting
+from store.exports.task import Order, Report, work
+from store.facts.door import Supply
 from store.grounds import FOREVER
 from store.initialising import initialise
-from store.log import Entry, Kind
-from store.ordering import Wanted, order
-from store.outcomes import RELEASED
+from store.keepers import named
+from store.lake.files import FileState
+from store.log.writer import Entry, Kind
 from store.parts import Store
+from store.reading.outcomes import RELEASED
 from store.reads import DAY_SLOTS, MeterDays, Mpxn, Window
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import Source
+from store.writing.writestore import Source
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -71,8 +72,8 @@ def _weighed(plan: Plan, url: str) -> Iterator[Figure]:
     told = {"METERKEEP_HOME": str(plan.folder / "weighed"), "METERKEEP_DATABASE_URL": url}
     settings = Settings.from_environment(told)
     initialise(settings)
-    tally, counts = Tally(keepers.objects(settings)), Counts()
-    keeper = CountingKek(keepers.kek(settings.kek), counts)
+    tally, counts = Tally(named.objects(settings)), Counts()
+    keeper = CountingKek(named.kek(settings.kek), counts)
     with open_store(settings, keeper=keeper, kept=tally) as store:
         [homes] = street(meters, 1, UNTIL, SEED, registers=REGISTERS, batch=meters)
         small = _Small(store, Scale(url), tally, counts, homes)

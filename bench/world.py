@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ingest.synthetic import span, street
-from store.credentials import new_client
+from store.facts.credentials import new_client
 from store.grounds import FOREVER
 from store.initialising import initialise
 from store.parts import Store
-from store.policy import read
+from store.policy.policy_set import read
 from store.reads import MeterDays, Mpxn, Register, Window
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import Source
+from store.writing.writestore import Source
 
 MONTHS = 13
 UNTIL = date(2025, 9, 1)  # so that 13 local months touch 14 UTC months: the usual, worse case

@@ -17,8 +17,8 @@ from ingest.inbox import commands as inbox_commands
 from ingest.pipeline import UnfitError, take
 from ingest.profiles import Form, Profile
 from ingest.results import Taken
-from store.asked import meter_point, say
-from store.compaction import LEVEL_0
+from store.commands.asked import meter_point, say
+from store.lake.compaction import LEVEL_0
 from store.settings import Settings
 from store.wiring import open_store
 

@@ -25,7 +25,7 @@ from ingest.synthetic.homes import along
 from ingest.synthetic.people import CAST
 from ingest.synthetic.streets import ENOUGH
 from store.reads import MISSING, MeterDays, Mpxn, Register
-from store.writestore import Source
+from store.writing.writestore import Source
 
 if TYPE_CHECKING:
     from store.parts import Store

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ingest.synthetic import Story
 from store.errors import InputError
-from store.facts import Facts, Supply
+from store.facts.door import Facts, Supply
 from store.grounds import FOREVER
 from store.reads import Window
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ingest.synthetic.facts import PARTIES
-from store.credentials import new_client
 from store.errors import InputError
+from store.facts.credentials import new_client
 
 if TYPE_CHECKING:
     from store.parts import Store

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ingest.folding import PART, slices
 from ingest.packing import Packed, merge, meter_days
 from ingest.results import Fate, FileResult
-from store.writestore import Commit, Source
+from store.writing.writestore import Commit, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

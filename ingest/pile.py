@@ -10,7 +10,7 @@ import numpy as np
 from ingest.meterpoints import NONE, mpxn_of
 from ingest.reasons import Reason, reason_of, tally
 from ingest.rejects import Rejects
-from store.quarantine import Rejected
+from store.writing.quarantine import Rejected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,7 +24,7 @@ from ingest.results import Fate, FileResult, Taken
 from ingest.survey import Survey, result_of
 from ingest.workers import Run, workers
 from store.errors import InputError
-from store.writestore import Commit, Source
+from store.writing.writestore import Commit, Source
 
 if TYPE_CHECKING:
     from ingest.profiles import Profile

@@ -13,10 +13,10 @@ from ingest.profiles import Profile
 from ingest.reasons import Reason
 from ingest.replay import replay
 from ingest.settings import Options, changes
-from store.asked import meter_point, say
-from store.quarantine import RejectedGroup
+from store.commands.asked import meter_point, say
 from store.settings import Settings
 from store.wiring import open_store
+from store.writing.quarantine import RejectedGroup
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON, for programs.")]
 

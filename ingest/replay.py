@@ -24,11 +24,11 @@ from ingest.sources.text import TextParser
 from ingest.survey import Survey, result_of
 from ingest.workers import here
 from store.errors import InputError
-from store.writestore import Source
+from store.writing.writestore import Source
 
 if TYPE_CHECKING:
     from ingest.grouping import Writes
-    from store.quarantine import RejectedGroup
+    from store.writing.quarantine import RejectedGroup
 
 _CHUNK = 1 << 20
 

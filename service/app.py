@@ -48,13 +48,13 @@ from service.strikes import Strikes
 from service.telemetry import METRICS_TYPE, Telemetry
 from service.times import Times
 from service.witnessing import asking
-from store import limit_rules, policy_sets, response_rules
+from store.policy import in_force, limit_rules, response_rules
 from store.settings import Settings
-from store.timekeeping import Timekeeping
+from store.targets.timekeeping import Timekeeping
 from store.wiring import open_store
 
 if TYPE_CHECKING:
-    from store.pace import Pace
+    from store.log.pace import Pace
     from store.parts import Store
     from store.ports import Clock
 
@@ -194,7 +194,7 @@ def keeping_up(
     store: Store, watch: Telemetry, limits: Limits, times: Timekeeping
 ) -> Iterator[None]:
     """Note which policies decide from now on, and keep the log's tree up meanwhile."""
-    policy_sets.note(store.database, store.log, store.clock, store.policy.digest)
+    in_force.note(store.database, store.log, store.clock, store.policy.digest)
 
     def failed(error: BaseException) -> None:
         watch.failed("log", problem_of(error), error)

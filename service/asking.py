@@ -18,7 +18,7 @@ from service.shapes.totals import Calendar, zone
 from store.errors import InputError
 from store.grants import Question
 from store.grounds import Party
-from store.policy import GRANULARITIES
+from store.policy.policy_set import GRANULARITIES
 from store.reads import LONDON, Mpxn, Register, Window, half_hour_of, moment_of
 from store.sampling import Sample
 

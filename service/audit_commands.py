@@ -11,13 +11,13 @@ import typer
 
 from service import copying
 from service.client import Client
-from store.asked import progress, say
+from store.commands.asked import progress, say
+from store.commands.log_commands import log_app, read, verifier_keys
 from store.errors import InputError
-from store.local import SystemClock
-from store.log_commands import log_app, read, verifier_keys
-from store.notes import Algorithm, Signer
-from store.verdicts import Trust
-from store.witness import Witness
+from store.keepers.local import SystemClock
+from store.proofs.notes import Algorithm, Signer
+from store.proofs.verdicts import Trust
+from store.proofs.witness import Witness
 
 SEED_SIZE = 32  # bytes
 

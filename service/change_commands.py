@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from service.client import Client
-from store.asked import meter_point, moment
+from store.commands.asked import meter_point, moment
 from store.reads import moment_of
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from service.arriving import Arriving
     from service.desk import Desk
     from service.identity import Guard
-    from store.changes import Changed
     from store.parts import Store
+    from store.reading.changes import Changed
 
 KNOWN = (
     "since", "srv", "from", "to", "granularity", "tz", "role", "partial", "register",

@@ -25,7 +25,7 @@ from joserfc.jwk import ECKey, OKPKey
 from service import dpop
 from service.jose import ES256
 from store.errors import InputError, MeterkeepError, RefusedError
-from store.local import SystemClock
+from store.keepers.local import SystemClock
 from store.reads import Mpxn
 
 PATIENCE = 30.0  # seconds

@@ -13,9 +13,9 @@ from service.client import Client
 from service.negotiation import SHAPES
 from service.picture import picture
 from store.age import recipient
-from store.asked import meter_point, moment, say
-from store.credentials import client_file, new_age_key, new_client
+from store.commands.asked import meter_point, moment, say
 from store.errors import InputError, RefusedError
+from store.facts.credentials import client_file, new_age_key, new_client
 from store.reads import moment_of
 from store.settings import Settings
 from store.wiring import open_store

@@ -26,11 +26,11 @@ from service.bodies import JSON, json_of
 from service.desk import NotedRefusalError
 from service.shapes.reply import stamp
 from store.errors import InputError, RefusedError
-from store.facts import ConsentRow, Evidence, Terms
+from store.facts.door import ConsentRow, Evidence, Terms
+from store.facts.stating import Speaker
 from store.grounds import FOREVER
-from store.log import Entry, Kind
+from store.log.writer import Entry, Kind
 from store.reads import HALF_HOUR, Mpxn, Register, Window
-from store.stating import Speaker
 
 if TYPE_CHECKING:
     from service.arriving import Arriving

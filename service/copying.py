@@ -19,10 +19,10 @@ from pathlib import Path
 import httpx
 
 from service.client import PATIENCE, Client, ServiceError
-from store.copies import CHECKPOINT
 from store.errors import InputError
-from store.notes import Checkpoint, split_note
-from store.tiles import TILE_WIDTH, Tile, due
+from store.proofs.copies import CHECKPOINT
+from store.proofs.notes import Checkpoint, split_note
+from store.proofs.tiles import TILE_WIDTH, Tile, due
 
 MOST_BYTES = 17_000_000  # of one file: 256 leaves of 65,535 bytes
 MOST_ENTRIES = 1 << 40  # of one year

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from service.jose import BadTokenError
 from service.shapes.reply import in_words
-from store.access import decide
+from store.access.deciding import decide
 from store.errors import InputError, RefusedError
 from store.grants import Grant, Question, Refused
-from store.log import Entry, EntryId, Kind
+from store.log.writer import Entry, EntryId, Kind
 from store.once import Use, first
 from store.reads import moment_of
 
 if TYPE_CHECKING:
     from service.asking import Asked
     from service.identity import Principal
-    from store.facts import Client
+    from store.facts.door import Client
     from store.grounds import Grounds, Party
     from store.parts import Store
-    from store.readstore import Answer
+    from store.reading.readstore import Answer
     from store.sampling import Sample
 
 _GONE = "this client is not registered here any more"

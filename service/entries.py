@@ -20,13 +20,13 @@ from service.desk import NotedRefusalError
 from service.negotiation import chosen
 from service.searching import Searched, is_code, parse
 from service.shapes import entries as shaped
+from store.audit.search import LogSearch, Page
+from store.audit.told import told
+from store.audit.wanted import OPERATOR
 from store.errors import RefusedError
-from store.log import Entry, EntryId, Kind
-from store.log_places import OPERATOR
-from store.log_search import LogSearch, Page
-from store.log_told import told
-from store.offices import may
-from store.outcomes import RELEASED
+from store.log.writer import Entry, EntryId, Kind
+from store.policy.offices import may
+from store.reading.outcomes import RELEASED
 
 if TYPE_CHECKING:
     from service.arriving import Arriving

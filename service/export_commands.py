@@ -14,7 +14,7 @@ import typer
 
 from service.client import Client, ServiceError
 from service.fetching import fetch, identity_of, unpack
-from store.asked import meter_points, moment, progress, say
+from store.commands.asked import meter_points, moment, progress, say
 from store.errors import InputError, RefusedError
 from store.reads import moment_of
 from store.settings import Settings
@@ -137,7 +137,7 @@ def export_run(
     width: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core.")] = None,
 ) -> None:
     """Make exports until interrupted; `serve` does so by itself."""
-    from store.running import run  # noqa: PLC0415 - the parts that shape take 0.5 s to load
+    from store.exports.process import run  # noqa: PLC0415 - the parts that shape take 0.5 s to load
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

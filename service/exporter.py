@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from store.errors import MeterkeepError
-from store.running import child
+from store.exports.process import child
 
 if TYPE_CHECKING:
     from store.parts import Store

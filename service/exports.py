@@ -25,10 +25,10 @@ from service import manifests
 from service.asking import LONGEST, moment
 from service.bodies import JSON, json_of
 from store.errors import InputError, RefusedError
-from store.exported import Export, Part, part_name
-from store.log import Entry, Kind, canonical
-from store.manifest import manifest, time_of
-from store.ordering import Wanted, order
+from store.exports.manifest import manifest, time_of
+from store.exports.ordering import Wanted, order
+from store.log.writer import Entry, Kind, canonical
+from store.orders.exported import Export, Part, part_name
 from store.ports import Range
 from store.reads import Mpxn, Register, Window
 

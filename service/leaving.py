@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from store import outcomes
+from store.reading import outcomes
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from store.log import Log
-    from store.readstore import Answer
+    from store.log.writer import Log
+    from store.reading.readstore import Answer
 
 
 @contextmanager

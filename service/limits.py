@@ -23,10 +23,10 @@ from store.errors import MeterkeepError
 if TYPE_CHECKING:
     from service.identity import Principal
     from service.purses import Purse
-    from store.database import Database
-    from store.limit_rules import LimitRules
-    from store.log import Log
+    from store.log.writer import Log
+    from store.policy.limit_rules import LimitRules
     from store.ports import Clock
+    from store.sql.database import Database
 
 PAUSE = 1.0  # seconds without a lease after which a request is let in at once
 KEPT = 2.0  # seconds that what was taken may be handed out

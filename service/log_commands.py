@@ -19,20 +19,20 @@ import typer
 
 from service.client import Client
 from service.shapes.entries import to_csv, write_parquet
-from store.access_report import report
-from store.asked import meter_point, moment, say
+from store.audit.access_report import report
+from store.audit.search import MOST, LogSearch
+from store.audit.told import told
+from store.audit.wanted import Wanted
+from store.commands.asked import meter_point, moment, say
+from store.commands.log_commands import log_app
 from store.errors import InputError, RefusedError
-from store.local import SystemClock
-from store.log import Entry, Kind
-from store.log_commands import log_app
-from store.log_places import Wanted
-from store.log_search import MOST, LogSearch
-from store.log_told import told
-from store.offices import may
+from store.facts.stating import OPERATOR
+from store.keepers.local import SystemClock
+from store.log.writer import Entry, Kind
 from store.parts import Store
+from store.policy.offices import may
 from store.reads import Mpxn, moment_of
 from store.settings import Settings
-from store.stating import OPERATOR
 from store.wiring import open_store
 
 FORMATS = ("json", "csv", "parquet")

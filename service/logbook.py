@@ -22,9 +22,9 @@ from starlette.responses import Response
 
 from service import openapi_logbook
 from service.desk import NotedRefusalError
-from store import offices
 from store.errors import InputError, RefusedError
-from store.log import Entry, Kind
+from store.log.writer import Entry, Kind
+from store.policy import offices
 
 if TYPE_CHECKING:
     from service.arriving import Arriving

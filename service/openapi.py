@@ -8,7 +8,7 @@ from service.asking import LONGEST
 from service.issuers import ASSERTION_TYPE
 from service.negotiation import SHAPES
 from service.problems import MEDIA_TYPE as PROBLEM
-from store.policy import GRANULARITIES
+from store.policy.policy_set import GRANULARITIES
 from store.reads import Register
 from store.sampling import PATTERN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from service.openapi import Document, answer, body, problems
-from store.policy import GRANULARITIES
+from store.policy.policy_set import GRANULARITIES
 
 _REQUESTED: Final[Document] = {
     "id": "c_7bb79a106d40c9f4",

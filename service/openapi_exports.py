@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from service.openapi import Document, answer, body, problems
-from store.parcels import FORMATS, ROWS
+from store.exports.parcels import FORMATS, ROWS
 from store.reads import Register
 
 _STATE: Final[Document] = {

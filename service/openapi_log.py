@@ -7,9 +7,9 @@ from typing import Any, Final
 from service.openapi import Document, problems
 from service.searching import USUAL
 from service.shapes.entries import CSV, JSON, PARQUET
-from store.log import Kind
-from store.log_places import OUTCOMES
-from store.log_search import MOST
+from store.audit.search import MOST
+from store.audit.wanted import OUTCOMES
+from store.log.writer import Kind
 
 _ENTRY: Final[Document] = {
     "shard": 2026,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from service.identity import Principal
-    from store.limit_rules import Limit, LimitRules
+    from store.policy.limit_rules import Limit, LimitRules
 
 MOST_CLIENTS = 10_000  # purses held by one worker
 

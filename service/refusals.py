@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from store.log import Entry, Kind
+from store.log.writer import Entry, Kind
 
 if TYPE_CHECKING:
-    from store.log import Log
+    from store.log.writer import Log
     from store.ports import Clock
 
 PERIOD = 60.0  # seconds of refusals that one leaf tells of

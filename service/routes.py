@@ -31,7 +31,7 @@ from service.shapes import json
 from service.shapes.reply import Reply
 from service.telemetry import ASKED
 from store.errors import InputError, RefusedError
-from store.offices import may
+from store.policy.offices import may
 from store.reads import Mpxn
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from store.grants import Grant
     from store.grounds import Party
     from store.parts import Store
+    from store.reading.readstore import Answer
     from store.reads import Series
-    from store.readstore import Answer
 
 _NO_STORE = {"cache-control": "no-store"}
 _DECISION = ("meter_point", *READS)

@@ -21,10 +21,10 @@ from typing import Final
 import orjson
 
 from service.asking import instant
+from store.audit.search import MOST
+from store.audit.wanted import OPERATOR, OUTCOMES, Wanted
 from store.errors import InputError
-from store.log import Kind
-from store.log_places import OPERATOR, OUTCOMES, Wanted
-from store.log_search import MOST
+from store.log.writer import Kind
 
 USUAL: Final = 100  # entries of a page, unless told
 FILTERS: Final = (

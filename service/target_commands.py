@@ -9,16 +9,17 @@ import typer
 
 from service.client import Client
 from service.targets_told import estimated, show_catalogues, show_report
-from store import offices, policy, response_rules, target_report, targets
-from store.asked import moment, say
+from store.commands.asked import moment, say
 from store.errors import InputError
-from store.estimating import estimate
-from store.local import SystemClock
+from store.facts.stating import OPERATOR
+from store.keepers.local import SystemClock
+from store.policy import offices, policy_set, response_rules
 from store.reads import HALF_HOUR, Window, moment_of
 from store.settings import Settings
-from store.stating import OPERATOR
-from store.target_plot import draw
-from store.timing_book import HOUR, TimingBook
+from store.targets import catalogues, report
+from store.targets.estimating import estimate
+from store.targets.plot import draw
+from store.targets.timing_book import HOUR, TimingBook
 from store.wiring import open_store
 
 _MONTH: Final = 31 * 48  # half-hours that a report covers unless told
@@ -45,8 +46,8 @@ def targets_list(client: ClientFile = None, as_json: AsJson = False) -> None:
             told = service.response_times().value()
     else:
         folder = Settings.from_environment().policies
-        rules, known = response_rules.load(folder), policy.load(folder)
-        told = targets.told(rules, known, targets.day_of(SystemClock().now()))
+        rules, known = response_rules.load(folder), policy_set.load(folder)
+        told = catalogues.told(rules, known, catalogues.day_of(SystemClock().now()))
     if as_json:
         say("", told, as_json=True)
     else:
@@ -69,12 +70,12 @@ def targets_estimate(
             told = service.response_times("/estimate", asked).value()
     else:
         with open_store(Settings.from_environment(), needs_kek=False) as store:
-            targets.kept(store.policy, srv)
+            catalogues.kept(store.policy, srv)
             rules, now = response_rules.load(store.settings.policies), store.clock.now()
             hour = int(now // HOUR) + 1
             first = hour - 24 * rules.measure.looked_back
             spreads = TimingBook(store.database).read(first, hour)
-            counts = rules.in_force(targets.day_of(now))
+            counts = rules.in_force(catalogues.day_of(now))
             told = estimate(rules, counts, spreads, srv, window, now)
     say("\n".join(estimated(told)), told, as_json=as_json)
 
@@ -111,9 +112,9 @@ def targets_report(
             rules = response_rules.load(store.settings.policies)
             until = _next_hour(store.clock.now()) if end is None else moment(end)
             since = until - _MONTH if start is None else moment(start)
-            hours = target_report.hours_of(since, until)
-            found = target_report.parts(rules, TimingBook(store.database), *hours)
-        told = target_report.told(rules, found)
+            hours = report.hours_of(since, until)
+            found = report.parts(rules, TimingBook(store.database), *hours)
+        told = report.told(rules, found)
         if plot is not None:
             draw(rules, found, plot)
     if as_json:

@@ -15,7 +15,7 @@ _NAMES: Final = {"own": "own", "smets1": "SMETS1", "smets2": "SMETS2"}
 
 
 def show_catalogues(told: Mapping[str, Any]) -> None:
-    """Print every catalogue and the measure; see `targets.told`."""
+    """Print every catalogue and the measure; see `catalogues.told`."""
     console = _console()
     for one in told["catalogues"]:
         console.print(_catalogue(one))
@@ -52,7 +52,7 @@ def estimated(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def show_report(told: Mapping[str, Any]) -> None:
-    """Print a report; see `target_report.told`."""
+    """Print a report; see `report.told`."""
     console = _console()
     for part in told["parts"]:
         title = f"{part['from']} .. {part['to']}, by {part['catalogue'] or 'no catalogue'}"

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from service.problems import Problem
 from store.errors import MeterkeepError
-from store.timekeeping import Tally
+from store.targets.timekeeping import Tally
 
 Asked = tuple[str, str | None, int]  # variant, role, half-hours
 

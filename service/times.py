@@ -20,11 +20,12 @@ from starlette.responses import Response
 from service.asking import moment, parse
 from service.bodies import JSON, words_in_query
 from service.desk import NotedRefusalError
-from store import offices, response_rules, target_report, targets
 from store.errors import InputError, RefusedError
-from store.estimating import estimate
-from store.log import Entry, Kind
-from store.timing_book import HOUR, TimingBook
+from store.log.writer import Entry, Kind
+from store.policy import offices, response_rules
+from store.targets import catalogues, report
+from store.targets.estimating import estimate
+from store.targets.timing_book import HOUR, TimingBook
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from service.identity import Guard, Principal
     from store.grounds import Party
     from store.parts import Store
-    from store.timing_book import Spreads
+    from store.targets.timing_book import Spreads
 
 ACTION: Final = "targets report"
 FRESH: Final = 60.0  # seconds for which what was measured is not looked up again
@@ -55,16 +56,16 @@ class Times:
         """Show the target response times: every catalogue, and which counts today."""
         await self._known(request)
         _words(request, ())
-        day = targets.day_of(self._store.clock.now())
-        return _answer(targets.told(self._rules, self._store.policy, day))
+        day = catalogues.day_of(self._store.clock.now())
+        return _answer(catalogues.told(self._rules, self._store.policy, day))
 
     async def response_time_estimate(self, request: Request) -> Response:
         """Say how long this request would take here, and by re-reading the meter."""
         await self._known(request)
         asked = parse(words_in_query(request.scope["query_string"]), _ESTIMATE)
-        targets.kept(self._store.policy, asked.srv)
+        catalogues.kept(self._store.policy, asked.srv)
         now, spreads = self._store.clock.now(), await self._measured()
-        counts = self._rules.in_force(targets.day_of(now))
+        counts = self._rules.in_force(catalogues.day_of(now))
         return _answer(estimate(self._rules, counts, spreads, asked.srv, asked.window, now))
 
     async def response_time_report(self, request: Request) -> Response:
@@ -74,14 +75,14 @@ class Times:
         words = _words(request, ("from", "to"))
         if words.keys() != {"from", "to"}:
             raise InputError("`from` and `to` are needed", code="missing_parameter")
-        first, end = target_report.hours_of(moment(words["from"]), moment(words["to"]))
+        first, end = report.hours_of(moment(words["from"]), moment(words["to"]))
         if end - first > LONGEST:
             raise InputError("one report covers ten years at most", code="window_too_long")
         await self._may(party, principal)
         await self._desk.spend(principal)
         rules, book = self._rules, self._book
-        found = await self._store.database.threaded(target_report.parts, rules, book, first, end)
-        return _answer(target_report.told(rules, found))
+        found = await self._store.database.threaded(report.parts, rules, book, first, end)
+        return _answer(report.told(rules, found))
 
     # ---- within ------------------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ from starlette.routing import Route
 from service import telemetry
 from service.server import listening
 from store.errors import MeterkeepError
-from store.submissions import SIZE_LIMIT
-from store.witness import Reply, Witness
+from store.proofs.submissions import SIZE_LIMIT
+from store.proofs.witness import Reply, Witness
 
 _FAILED = Reply(500, b"the witness failed and has noted it; nothing was cosigned\n", alarm=True)
 _TOO_LARGE = Reply(413, b"too large\n")

@@ -26,9 +26,9 @@ import httpx
 import structlog
 
 from store.errors import InputError, LogError, ProofError, StoreError
-from store.local import SystemClock
-from store.notes import Algorithm, Checkpoint, Verifier, split_note
-from store.submissions import SIZE_TYPE, Submission, size_of
+from store.keepers.local import SystemClock
+from store.proofs.notes import Algorithm, Checkpoint, Verifier, split_note
+from store.proofs.submissions import SIZE_TYPE, Submission, size_of
 
 if TYPE_CHECKING:
     from store.ports import Clock

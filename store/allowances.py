@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import BigInteger, Float, String, bindparam, text, update
 
 from store import tables
-from store.statements import Prepared
+from store.sql.statements import Prepared
 
 if TYPE_CHECKING:
-    from store.database import Database
-    from store.limit_rules import Limit
+    from store.policy.limit_rules import Limit
+    from store.sql.database import Database
 
 DAY: Final = 86_400  # seconds
 REQUESTS, VOLUME = "requests", "volume"

@@ -126,7 +126,7 @@ class LogError(StoreError):
 
     ``log_behind``: an entry has waited for its checkpoint for too long; it recovers by itself.
     ``log_forked``: a witness has seen another history of this log.
-    ``log_clock``: the clock would begin a year's log, and may be wrong; see `log_clock`.
+    ``log_clock``: the clock would begin a year's log, and may be wrong; see `log.clock`.
     ``log_rolled_back``: the database is older than the log's own checkpoint.
     """
 

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, select
 
-from store import consent_rules, marks, migrate, tables
-from store.database import Database
-from store.facts import Facts
-from store.journal import SECRET as JOURNAL
-from store.keepers import is_file, keepers
-from store.keks import Keks
-from store.keys import Keys
-from store.local import FileKek, SystemClock
-from store.log import Log
-from store.marks import Marks
-from store.policy import load
-from store.secrets import Secrets
-from store.statements import insert_absent
-from store.tenancies import Tenancies
+from store import tables
+from store.facts import marks
+from store.facts.door import Facts
+from store.facts.journal import SECRET as JOURNAL
+from store.facts.marks import Marks
+from store.facts.tenancies import Tenancies
+from store.keepers.local import FileKek, SystemClock
+from store.keepers.named import is_file, keepers
+from store.keys.keks import Keks
+from store.keys.register import Keys
+from store.keys.secrets import Secrets
+from store.log.writer import Log
+from store.policy import consent_rules
+from store.policy.policy_set import load
+from store.sql import migrate
+from store.sql.database import Database
+from store.sql.statements import insert_absent
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

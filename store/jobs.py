@@ -21,13 +21,13 @@ from sqlalchemy import delete, select, update
 
 from store import tables
 from store.errors import CommitConflictError
-from store.statements import insert_absent
+from store.sql.statements import insert_absent
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from store.database import Database
     from store.ports import Clock
+    from store.sql.database import Database
 
 LEASE = 60.0  # seconds that a portion may take at most
 _LOST = "another process took this job over: look how far it is, run it again where needed"

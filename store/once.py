@@ -14,10 +14,10 @@ from sqlalchemy import Float, LargeBinary, bindparam, select, text
 
 from store import tables
 from store.envelope import fields
-from store.statements import Prepared
+from store.sql.statements import Prepared
 
 if TYPE_CHECKING:
-    from store.statements import Session
+    from store.sql.statements import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING
 from store.errors import KekError
 
 if TYPE_CHECKING:
-    from store.bulk import Bulk
-    from store.catalogue import Catalogue
-    from store.compaction import Compaction
-    from store.database import Database
-    from store.export_book import Book
-    from store.facts import Facts
-    from store.holding import Holding
-    from store.journal import Journal
-    from store.keks import Keks
-    from store.keys import Keys
-    from store.log import Log
-    from store.moving import Moving
-    from store.pace import Pace
-    from store.policy import Policy
+    from store.access.bulk import Bulk
+    from store.checks.holding import Holding
+    from store.facts.door import Facts
+    from store.facts.journal import Journal
+    from store.facts.tenancies import Tenancies
+    from store.keys.keks import Keks
+    from store.keys.register import Keys
+    from store.lake.catalogue import Catalogue
+    from store.lake.compaction import Compaction
+    from store.log.pace import Pace
+    from store.log.sequencer import Sequencer
+    from store.log.tree import Tree
+    from store.log.writer import Log
+    from store.orders.book import Book
+    from store.policy.policy_set import Policy
     from store.ports import Clock, Objects
-    from store.quarantine import Quarantine
-    from store.readstore import ReadStore
-    from store.renaming import Renaming
-    from store.resealing import Resealing
-    from store.rotation import Rotation
-    from store.sequencer import Sequencer
+    from store.reading.readstore import ReadStore
+    from store.rekeying.moving import Moving
+    from store.rekeying.renaming import Renaming
+    from store.rekeying.resealing import Resealing
+    from store.rekeying.rotation import Rotation
     from store.settings import Settings
-    from store.tenancies import Tenancies
-    from store.tree import Tree
-    from store.writestore import WriteStore
+    from store.sql.database import Database
+    from store.writing.quarantine import Quarantine
+    from store.writing.writestore import WriteStore
 
 
 @dataclass(frozen=True, slots=True)

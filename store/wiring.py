@@ -12,41 +12,44 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
-from store import consent_rules, marks, migrate, tables
-from store.batches import LEASE
-from store.bulk import Bulk
-from store.catalogue import Catalogue
-from store.compaction import Compaction
-from store.database import Database
+from store import tables
+from store.access.bulk import Bulk
+from store.audit.index import LogIndex
+from store.checks.holding import Holding
 from store.errors import MeterkeepError, NotInitialisedError
-from store.export_book import Book
-from store.facts import Facts
-from store.holding import Holding
-from store.journal import Journal
-from store.keepers import keepers, objects
-from store.keks import Keks
-from store.keys import Keys
-from store.local import SystemClock
-from store.log import Log
-from store.log_index import LogIndex
-from store.log_keys import LogKeys
-from store.marks import Marks
-from store.moving import Moving
-from store.pace import Pace
+from store.facts import marks
+from store.facts.door import Facts
+from store.facts.journal import Journal
+from store.facts.marks import Marks
+from store.facts.tenancies import Tenancies
+from store.keepers.local import SystemClock
+from store.keepers.named import keepers, objects
+from store.keys.keks import Keks
+from store.keys.register import Keys
+from store.lake.batches import LEASE
+from store.lake.catalogue import Catalogue
+from store.lake.compaction import Compaction
+from store.log.pace import Pace
+from store.log.places import Places
+from store.log.sequencer import NotHere, Sequencer
+from store.log.signing_keys import LogKeys
+from store.log.tree import Tree
+from store.log.writer import Log
+from store.orders.book import Book
 from store.parts import Keyed, Store
-from store.places import Places
-from store.policy import Policy, load
+from store.policy import consent_rules
+from store.policy.policy_set import Policy, load
 from store.ports import Clock, Kek, Objects, Witnesses
-from store.quarantine import Quarantine
-from store.readstore import ReadStore
-from store.renaming import Renaming
-from store.resealing import Resealing
-from store.rotation import Rotation
-from store.sequencer import NotHere, Sequencer
+from store.reading.readstore import ReadStore
+from store.rekeying.moving import Moving
+from store.rekeying.renaming import Renaming
+from store.rekeying.resealing import Resealing
+from store.rekeying.rotation import Rotation
 from store.settings import Settings
-from store.tenancies import Tenancies
-from store.tree import Tree
-from store.writestore import WriteStore
+from store.sql import migrate
+from store.sql.database import Database
+from store.writing.quarantine import Quarantine
+from store.writing.writestore import WriteStore
 
 T = TypeVar("T")
 

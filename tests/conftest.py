@@ -20,10 +20,10 @@ from hypothesis import settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from store import migrate
-from store.database import Database
 from store.initialising import initialise
 from store.settings import Settings
+from store.sql import migrate
+from store.sql.database import Database
 from tests import golang
 from tests.world import FakeClock, World, opened
 

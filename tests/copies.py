@@ -8,9 +8,9 @@ from pathlib import Path
 
 import orjson
 
-from store import merkle
-from store.notes import Algorithm, Checkpoint, Signer, sign_note
-from store.tiles import due, encode_bundle
+from store.proofs import merkle
+from store.proofs.notes import Algorithm, Checkpoint, Signer, sign_note
+from store.proofs.tiles import due, encode_bundle
 
 YEAR = 2026
 LOG = Signer(f"log.example/v1/log/{YEAR}", bytes(range(32)))

@@ -19,7 +19,7 @@ import numpy as np
 from store.grounds import FOREVER
 from store.parts import Store
 from store.reads import MeterDays, Mpxn, Register, State, Window, day_of
-from store.writestore import Source
+from store.writing.writestore import Source
 
 ROOT = Path(__file__).parents[1]
 HOME = Mpxn.parse("1200000000020")

@@ -210,8 +210,15 @@ def test_make_run_is_what_the_session_does() -> None:
 # ---- what is named is there --------------------------------------------------------------------
 
 
+def inner_rooms() -> list[Path]:
+    """Return the rooms of the store; the schema and its history say by themselves what they are."""
+    inside = (p.parent for p in (ROOT / "store").glob("*/__init__.py"))
+    return sorted(p for p in inside if p.name not in {"tables", "migrations"})
+
+
 def documents() -> list[Path]:
-    return [*ROOT.glob("*.md"), *(p for room in ROOMS for p in (ROOT / room).glob("*.md"))]
+    folders = [*(ROOT / room for room in ROOMS), *inner_rooms()]
+    return [*ROOT.glob("*.md"), *(p for folder in folders for p in folder.glob("*.md"))]
 
 
 def anchors(text: str) -> set[str]:
@@ -284,6 +291,15 @@ def test_the_store_names_each_of_its_modules() -> None:
     plate = text_of("store/README.md")
     for module in (ROOT / "store").glob("*.py"):
         assert module.name == "__init__.py" or f"`{module.name}`" in plate, module.name
+
+
+@pytest.mark.parametrize("room", inner_rooms(), ids=lambda p: p.name)
+def test_a_room_of_the_store_names_its_modules_and_no_others(room: Path) -> None:
+    assert f"[{room.name}/]({room.name}/README.md)" in text_of("store/README.md")
+    plate = text_of(room / "README.md")
+    assert plate.startswith(f"# {room.name}: ")
+    named = re.findall(r"^\| `(\w+)\.py` \| .+ \|$", plate, re.MULTILINE)
+    assert sorted(named) == sorted(p.stem for p in room.glob("*.py") if p.stem != "__init__")
 
 
 def test_the_store_names_each_of_its_tables() -> None:

@@ -10,7 +10,8 @@ import os
 import sys
 
 _DRAWN = os.urandom
-_WHO = {"store.occupants", "store.census"}  # who draw the ids of customers, by which buckets go
+# Who draw the ids of customers, by which buckets go.
+_WHO = {"store.facts.occupants", "store.facts.census"}
 
 
 def _alike(size: int) -> bytes:

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from store import tables
-from store.access import decide
+from store.access.deciding import decide
 from store.grants import Grant, Question
-from store.keepers import objects
+from store.keepers.named import objects
 from store.parts import Store
 from store.ports import Body, Objects, Range
-from store.quarantine import Rejected
+from store.reading.readstore import Answer
 from store.reads import (
     DAY_SLOTS,
     MISSING,
@@ -40,10 +40,10 @@ from store.reads import (
     Window,
     mpan_check_digit,
 )
-from store.readstore import Answer
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import Commit, Source
+from store.writing.quarantine import Rejected
+from store.writing.writestore import Commit, Source
 
 DAY = 20_270  # UTC day 2025-07-01: a summer month, London an hour ahead
 NOON = DAY * 86_400.0 + 400 * 86_400  # when the tests happen: more than a year later

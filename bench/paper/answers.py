@@ -6,9 +6,9 @@ import math
 
 from bench.paper import sizes
 from bench.paper.inputs import Inputs
-from store.bucket_keys import BUCKET_LIFE, BUCKETS
-from store.compaction import MOST_METERS
 from store.envelope import BOX_SIZE
+from store.keys.bucket_keys import BUCKET_LIFE, BUCKETS
+from store.lake.compaction import MOST_METERS
 from store.reads import DAY_SLOTS
 
 CLIENT_CORES = 2  # of bench's machine: service, database and client share them

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench.paper import answers, jobs, sizes
 from bench.paper.inputs import Inputs
 from store.envelope import BOX_SIZE
-from store.erasing import TOGETHER
+from store.facts.erasing import TOGETHER
 
 WEIGHED = 2_000  # meters of `bench.weighing`
 WEIGHED_DAYS = (31, 1)  # UTC days of its two UTC months

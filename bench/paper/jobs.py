@@ -8,14 +8,14 @@ from functools import cache
 
 from bench.paper import sizes
 from bench.paper.inputs import Inputs
-from store.bucket_keys import BUCKETS
 from store.envelope import BOX_SIZE
-from store.export_planning import LARGEST, SLICES, SMALLEST
-from store.lake import GROUP_ROWS
-from store.merging import WINDOW
-from store.pace import EVERY, MANY
+from store.exports.planning import LARGEST, SLICES, SMALLEST
+from store.keys.bucket_keys import BUCKETS
+from store.lake.merging import WINDOW
+from store.lake.parquet import GROUP_ROWS
+from store.log.pace import EVERY, MANY
+from store.proofs.tiles import TILE_WIDTH, due
 from store.reads import DAY_SLOTS
-from store.tiles import TILE_WIDTH, due
 
 SECRETS = 8  # names of `secrets`, each once
 EXPORT_DAYS = 14  # an export lives

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from bench.paper.inputs import Inputs
-from store.bucket_keys import BUCKETS
-from store.compaction import MOST_METERS
 from store.envelope import BOX_SIZE
+from store.keys.bucket_keys import BUCKETS
+from store.lake.compaction import MOST_METERS
 from store.reads import DAY_SLOTS
 
 GB = 1e9  # as AWS bills: 10^9 here, 2^30 there; the difference is within the model's

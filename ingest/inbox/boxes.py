@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from ingest import settings
 from ingest.profiles import Profile
-from store.asked import meter_point
+from store.commands.asked import meter_point
 from store.errors import InputError
 
 FILE: Final = "inbox.toml"

@@ -21,14 +21,14 @@ from ingest.inbox.group import Line, Manner, Tally
 from ingest.inbox.quiet import Quiet
 from ingest.inbox.rounds import Rounds
 from ingest.profiles import Form
-from store.asked import meter_point, say
+from store.commands.asked import meter_point, say
 from store.errors import InputError, MeterkeepError
-from store.local import SystemClock
+from store.keepers.local import SystemClock
 from store.settings import Settings
 from store.wiring import open_store
 
 if TYPE_CHECKING:
-    from store.writestore import WriteStore
+    from store.writing.writestore import WriteStore
 
 EVERY = 10.0  # seconds between two looks
 QUIET = 30.0  # seconds in which nobody writes to a file that is whole

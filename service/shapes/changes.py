@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from store.changes import Changed
+    from store.reading.changes import Changed
 
 MEDIA_TYPE = "application/json"
 MOST_WINDOWS = 2_000  # of one series; ten years have fewer runs of days

@@ -1,4 +1,4 @@
-"""Entries of the log as JSON, CSV or Parquet. One row an entry; see `store.log_told`.
+"""Entries of the log as JSON, CSV or Parquet. One row an entry; see `store.audit.told`.
 
 A field of a table that a spreadsheet would take for a formula stands behind an apostrophe: a name
 or an issuer's client may begin as it likes.
@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.log_told import COLUMNS, row
+from store.audit.told import COLUMNS, row
 
 JSON, CSV = "application/json", "text/csv"
 PARQUET = "application/vnd.apache.parquet"

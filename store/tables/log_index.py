@@ -12,7 +12,7 @@ from store.tables.schema import metadata
 log_entries = Table(  # a leaf of the tree
     "log_entries",
     metadata,
-    Column("place", BigInteger, primary_key=True, autoincrement=False),  # log_rows.place_of
+    Column("place", BigInteger, primary_key=True, autoincrement=False),  # audit.rows.place_of
     Column("entry", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),  # milliseconds since 1970
     Column("kind", String(12), nullable=False),

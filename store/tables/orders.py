@@ -22,7 +22,7 @@ exports = Table(  # one party's order of many meter points at once
     metadata,
     Column("id", String(40), primary_key=True),
     Column("party", String(40), nullable=False, index=True),
-    Column("state", String(12), nullable=False),  # see export_book
+    Column("state", String(12), nullable=False),  # see orders.book
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),  # from then on its parts are gone
     Column("question", Text, nullable=False),  # canonical JSON; no meter point

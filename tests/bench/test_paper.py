@@ -17,9 +17,9 @@ from bench.paper.inputs import Fleet, Inputs, Prices
 from bench.paper.inputs import given as by_hand
 from bench.paper.telling import document
 from bench.paper.writing import number, size, span
-from store.bucket_keys import BUCKETS
-from store.lake import GROUP_ROWS
-from store.merging import WINDOW
+from store.keys.bucket_keys import BUCKETS
+from store.lake.merging import WINDOW
+from store.lake.parquet import GROUP_ROWS
 
 GIVEN = Inputs.load()
 METERS = st.integers(1, 100_000_000)

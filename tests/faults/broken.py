@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import func, insert, select
 
 from store import tables
-from store.compaction import Compaction
-from store.files import LiveFile
-from store.log import Entry, Kind
-from store.merging import Merged
-from store.places import Places
+from store.lake.compaction import Compaction
+from store.lake.files import LiveFile
+from store.lake.merging import Merged
+from store.log.places import Places
+from store.log.sequencer import Sequencer
+from store.log.writer import Entry, Kind
 from store.reads import MeterDays
-from store.sequencer import Sequencer
-from store.writestore import Commit, Source, WriteStore
+from store.writing.writestore import Commit, Source, WriteStore
 
 Say = Callable[..., None]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import MeterkeepError
-from store.local import SystemClock
+from store.keepers.local import SystemClock
 from store.parts import Store
 from store.reads import MeterDays
 from store.settings import Settings

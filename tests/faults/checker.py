@@ -18,10 +18,10 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from store import tables
-from store.access import decide
+from store.access.deciding import decide
 from store.errors import MeterkeepError
-from store.files import FileState
 from store.grants import Question
+from store.lake.files import FileState
 from store.parts import Store
 from store.reads import Register
 from tests.faults.deliveries import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from store.initialising import initialise
-from store.local import FileKek
+from store.keepers.local import FileKek
 from store.settings import Settings
 from tests.faults.servers import Server, running
 

@@ -14,9 +14,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from store.quarantine import Rejected
 from store.reads import DAY_SLOTS, MISSING, MeterDays, Mpxn, Register, State, Window
-from store.writestore import Source
+from store.writing.quarantine import Rejected
+from store.writing.writestore import Source
 from tests.world import DAY, mpan
 
 HOMES: tuple[Mpxn, ...] = tuple(mpan(number) for number in range(1, 5))

@@ -6,9 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from store.export_task import Order, Report
+from store.exports.task import Order, Report
+from store.exports.workers import export_slice
 from store.settings import Settings
-from store.workers import export_slice
 
 
 def dying_slice(folder: Path, settings: Settings, order: Order) -> Report:

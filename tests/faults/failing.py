@@ -18,7 +18,7 @@ import psycopg
 from sqlalchemy import Engine, event
 
 from store.errors import ObjectError
-from store.local import FolderObjects
+from store.keepers.local import FolderObjects
 from store.ports import Body, Range
 
 WRITES = ("INSERT", "UPDATE", "DELETE")

@@ -19,15 +19,18 @@ from typing import Any
 from sqlalchemy import delete
 from sqlalchemy import select as ask
 
-from store import export_lease, export_planning, jobs, retention_rules, tables
-from store.backup import back_up
+from store import jobs, tables
 from store.errors import MeterkeepError
-from store.export_task import work
-from store.exporting import Exporting
+from store.exports import planning
+from store.exports.runner import Exporting
+from store.exports.task import work
+from store.life.backup import back_up
+from store.life.restoring import Restoring
+from store.life.retention import Retention
+from store.orders import lease
 from store.parts import Store
+from store.policy import retention_rules
 from store.reads import Mpxn
-from store.restoring import Restoring
-from store.retention import Retention
 from store.settings import Settings
 from store.wiring import open_store
 from tests.store.exporting import Here
@@ -70,7 +73,7 @@ def _unsound(store: Store, _homes: list[Mpxn]) -> None:
 
 def _exports(store: Store, _homes: list[Mpxn]) -> None:
     """Make every export that waits or was left, in slices of three meters."""
-    export_lease.LEASE, export_planning.SMALLEST = LEASE, 3
+    lease.LEASE, planning.SMALLEST = LEASE, 3
     runner = Exporting(store, Here(), lambda order: work(store, order))
     while runner.run():
         pass

@@ -13,9 +13,9 @@ from pathlib import Path
 import orjson
 
 from store.errors import MeterkeepError
-from store.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_of
-from store.notes import Checkpoint, Verifier, open_note
-from store.tiles import TILE_WIDTH, Hashes, Tile, decode_bundle, width_at
+from store.proofs.merkle import EMPTY_ROOT, Frontier, leaf_hash, root_of
+from store.proofs.notes import Checkpoint, Verifier, open_note
+from store.proofs.tiles import TILE_WIDTH, Hashes, Tile, decode_bundle, width_at
 
 
 class LogChecker:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from store.notes import Signer
-from store.sequencer import origin_of
+from store.log.sequencer import origin_of
+from store.proofs.notes import Signer
 from store.settings import Settings
 from tests.faults.log_checker import LogChecker
 from tests.faults.log_worker import URL

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from store.database import Database
 from store.errors import MeterkeepError
-from store.local import FolderObjects, SystemClock
-from store.log import Entry, Kind, Log
-from store.log_keys import LogKeys
-from store.sequencer import Sequencer
+from store.keepers.local import FolderObjects, SystemClock
+from store.log.sequencer import Sequencer
+from store.log.signing_keys import LogKeys
+from store.log.writer import Entry, Kind, Log
+from store.sql.database import Database
 from tests.faults import broken, worker
 
 ENTRIES = 8  # of each writer

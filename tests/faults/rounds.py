@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import CommitConflictError
-from store.local import SystemClock
+from store.keepers.local import SystemClock
 from store.parts import Store
 from store.settings import Settings
 from store.wiring import open_store

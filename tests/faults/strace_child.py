@@ -11,13 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from store.database import Database
 from store.errors import CatalogueError, MeterkeepError
-from store.local import FolderObjects, SystemClock
-from store.log import Entry, Kind, Log
-from store.log_keys import LogKeys
-from store.places import Places
-from store.sequencer import Sequencer
+from store.keepers.local import FolderObjects, SystemClock
+from store.log.places import Places
+from store.log.sequencer import Sequencer
+from store.log.signing_keys import LogKeys
+from store.log.writer import Entry, Kind, Log
+from store.sql.database import Database
 from tests.faults.log_worker import URL
 
 ROUNDS, EACH = 6, 5  # passes, and entries before each

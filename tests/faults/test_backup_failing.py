@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from store import patient
-from store.backup import ABOUT, OBJECTS, back_up, put_back
 from store.errors import InputError, ObjectError
-from store.local import SystemClock
+from store.keepers import patient
+from store.keepers.local import SystemClock
+from store.life.backup import ABOUT, OBJECTS, back_up, put_back
 from store.settings import Settings
-from tests.store.test_checking import findings
+from tests.store.checks.test_checking import findings
 from tests.world import DAY, days_of, mpan, opened, several, window_of
 
 HOMES = [mpan(at) for at in range(1, 5)]

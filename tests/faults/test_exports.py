@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 
-from store import age, export_planning
+from store import age
 from store.errors import CatalogueError, InputError, MeterkeepError, ObjectError, TamperedError
 from store.executors import Pool
-from store.export_lease import LEASE
-from store.export_slices import Stopped
-from store.export_task import Order, Report, work
-from store.exported import Export, part_name
-from store.exporting import Exporting, expire
-from store.local import FolderObjects, SystemClock
+from store.exports import planning
+from store.exports.making import Stopped
+from store.exports.runner import Exporting, expire
+from store.exports.task import Order, Report, work
+from store.exports.workers import export_slice
+from store.keepers.local import FolderObjects, SystemClock
+from store.orders.exported import Export, part_name
+from store.orders.lease import LEASE
 from store.ports import Body, Range
 from store.reads import Window
 from store.settings import Settings
-from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
 from tests.faults.servers import Server
 from tests.faults.test_life_kill import Killer
@@ -63,13 +64,13 @@ def whole(supplier: Supplier, export: object) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices of three meters, so that a few meters are several."""
-    monkeypatch.setattr(export_planning, "SMALLEST", 3)
+    monkeypatch.setattr(planning, "SMALLEST", 3)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice to each meter."""
-    monkeypatch.setattr(export_planning, "SMALLEST", 1)
+    monkeypatch.setattr(planning, "SMALLEST", 1)
 
 
 def test_a_worker_killed_costs_its_task_and_nothing_twice(
@@ -235,8 +236,8 @@ class Full(FolderObjects):
 def test_on_a_full_disk_the_export_fails_and_says_so(
     folder_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.patient.PAUSE", 0.0)
-    monkeypatch.setattr("store.export_slices.PAUSE", 0.0)
+    monkeypatch.setattr("store.keepers.patient.PAUSE", 0.0)
+    monkeypatch.setattr("store.exports.making.PAUSE", 0.0)
     with opened(folder_settings, kept=Full(Path(folder_settings.objects))) as world:
         supplier = street(world)
         export = supplier.orders(SPAN)
@@ -399,7 +400,7 @@ def rotate(world: World, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return whole_(*given)
 
     with monkeypatch.context() as patched, suppress(StoppedError):
-        patched.setattr("store.renaming._AT_ONCE", 4)
+        patched.setattr("store.rekeying.renaming._AT_ONCE", 4)
         patched.setattr(world.store.renaming, "_some", some)
         world.store.renaming.run(pause=stop)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from store import patient
 from store.errors import CatalogueError, CommitConflictError, MeterkeepError, ObjectError
-from store.local import SystemClock
+from store.keepers import patient
+from store.keepers.local import SystemClock
 from store.parts import Store
 from store.settings import Settings
 from store.wiring import open_store

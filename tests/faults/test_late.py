@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from store.errors import CommitConflictError
-from store.local import SystemClock
+from store.keepers.local import SystemClock
 from store.parts import Store
 from store.reads import MeterDays
 from store.settings import Settings

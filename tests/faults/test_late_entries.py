@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from store import tables
 from store.errors import CatalogueError
-from store.local import SystemClock
-from store.log import ALONG, LATE, MOST_LATE, Entry, Kind
+from store.keepers.local import SystemClock
+from store.log.writer import ALONG, LATE, MOST_LATE, Entry, Kind
 from store.parts import Store
 from store.settings import Settings
 from store.wiring import open_store
@@ -42,7 +42,7 @@ def until(holds: Callable[[], bool]) -> None:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No late entry is written alone in this test, however long the machine takes for it."""
-    monkeypatch.setattr("store.log.LATE", 600.0)
+    monkeypatch.setattr("store.log.writer.LATE", 600.0)
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

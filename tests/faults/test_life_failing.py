@@ -14,17 +14,18 @@ import pytest
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 
-from store import jobs, retention_rules, tables
-from store.backup import back_up, put_back
+from store import jobs, tables
 from store.errors import CatalogueError, CommitConflictError, MeterkeepError, RefusedError
-from store.local import FileKek, SystemClock
+from store.keepers.local import FileKek, SystemClock
+from store.life.backup import back_up, put_back
+from store.life.restoring import Restoring
+from store.life.retention import Retention
 from store.parts import Store
-from store.restoring import Restoring
-from store.retention import Retention
+from store.policy import retention_rules
 from store.settings import Settings
 from store.wiring import open_store
 from tests.faults.failing import FailingObjects, FlakyObjects, failing_databases
-from tests.store.test_checking import findings
+from tests.store.checks.test_checking import findings
 from tests.world import DAY, FakeClock, World, days_of, mpan, opened, several, window_of
 
 HOMES = [mpan(at) for at in range(1, 13)]

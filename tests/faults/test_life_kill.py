@@ -17,13 +17,13 @@ import pytest
 from sqlalchemy import select
 
 from store import tables
-from store.backup import put_back
 from store.errors import InputError, RefusedError
-from store.local import FileKek, SystemClock
+from store.keepers.local import FileKek, SystemClock
+from store.life.backup import put_back
 from store.settings import Settings
 from tests.faults.life_worker import LEASE
 from tests.faults.rounds import ROOT
-from tests.store.test_checking import findings
+from tests.store.checks.test_checking import findings
 from tests.world import DAY, World, days_of, mpan, opened, several, window_of
 
 HOMES = [mpan(at) for at in range(1, 31)]

@@ -20,18 +20,20 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from store import retention, retention_rules, tables
+from store import tables
 from store.errors import CatalogueError, LogError, RefusedError
-from store.facts import Supply
+from store.facts.door import Supply
 from store.initialising import initialise
-from store.local import SystemClock
-from store.quarantine import Rejected
-from store.restoring import Restoring
-from store.retention import Retention
+from store.keepers.local import SystemClock
+from store.life import retention
+from store.life.restoring import Restoring
+from store.life.retention import Retention
+from store.policy import retention_rules
 from store.settings import Settings
+from store.writing.quarantine import Rejected
 from tests.faults.failing import Plan, failing_databases
 from tests.faults.servers import Server
-from tests.store.test_checking import findings
+from tests.store.checks.test_checking import findings
 from tests.world import ALL, DAY, World, days_of, mpan, opened, several, window_of
 
 HOME, LEFT, MOVED, *GONE = (mpan(at) for at in range(1, 6))

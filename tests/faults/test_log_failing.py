@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from store.errors import MeterkeepError
-from store.log import Entry, Kind
-from store.log_clock import year_of
-from store.notes import Verifier
+from store.log.clock import year_of
+from store.log.writer import Entry, Kind
 from store.parts import Store
+from store.proofs.notes import Verifier
 from store.settings import Settings
 from store.wiring import open_store
 from tests.faults.failing import Plan, failing_databases

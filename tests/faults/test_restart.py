@@ -10,7 +10,7 @@ import pytest
 
 from store.errors import CatalogueError
 from store.initialising import initialise
-from store.local import FolderObjects, SystemClock
+from store.keepers.local import FolderObjects, SystemClock
 from store.ports import Body
 from store.reads import MeterDays
 from store.settings import Settings

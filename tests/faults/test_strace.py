@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from store.notes import Signer
-from store.sequencer import origin_of
+from store.log.sequencer import origin_of
+from store.proofs.notes import Signer
 from store.settings import Settings
 from tests.faults.log_checker import LogChecker
 from tests.faults.log_rounds import SEED

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from store.compaction import Compaction
 from store.errors import MeterkeepError
-from store.local import SystemClock
+from store.keepers.local import SystemClock
+from store.lake.compaction import Compaction
 from store.parts import Store
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import WriteStore
+from store.writing.writestore import WriteStore
 from tests.faults import broken
 from tests.faults.deliveries import PROFILE, digest_of, parts_of, source_of
 

@@ -20,8 +20,8 @@ from typing import Any
 import psycopg.pq
 import pytest
 
-from store.aws import Lock
-from store.orphans import EXPORTS, FILES
+from store.keepers.aws import Lock
+from store.life.orphans import EXPORTS, FILES
 from tests.infra.conftest import DEPLOYMENT, Terraform
 
 ROOT = DEPLOYMENT.parent
@@ -143,7 +143,7 @@ def calls_of(path: Path) -> Iterator[str]:
 
 
 def test_tasks_may_do_what_the_program_does_on_aws_and_no_more(deployed: Made) -> None:
-    needed = set(calls_of(ROOT / "store/aws.py"))
+    needed = set(calls_of(ROOT / "store/keepers/aws.py"))
     assert "ObjectLockMode" in Lock("COMPLIANCE", 1, lambda: 0.0).of("log/2026/checkpoint")
     needed.add("s3:PutObjectRetention")  # what S3 asks for where a lock comes with an object
     allowed = {
@@ -157,7 +157,7 @@ def test_tasks_may_do_what_the_program_does_on_aws_and_no_more(deployed: Made) -
 
 def test_objects_are_put_where_the_program_puts_them(deployed: Made) -> None:
     log = set(re.findall(r'f"((?:log|journal)/)\{', "".join(
-        (ROOT / "store" / name).read_text() for name in ("shelf.py", "journal.py")
+        (ROOT / "store" / name).read_text() for name in ("log/shelf.py", "facts/journal.py")
     )))  # fmt: skip
     below = "arn:aws:s3:::a-bucket/store/"
     known = {f"{below}{prefix}*" for prefix in log | {FILES, EXPORTS}}

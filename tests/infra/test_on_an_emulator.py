@@ -16,7 +16,7 @@ import pytest
 from store.initialising import initialise
 from store.settings import Settings
 from tests.infra.conftest import Terraform
-from tests.store.test_log_tree import YEAR, write
+from tests.store.log.test_tree import YEAR, write
 from tests.world import FakeClock, opened
 
 BUCKET = "made-by-terraform"

@@ -9,9 +9,9 @@ from pathlib import Path
 from ingest.pipeline import take
 from ingest.profiles import Form, Profile
 from ingest.results import Taken
-from store.quarantine import Rejected, RejectedGroup
 from store.reads import DAY_SLOTS, MISSING, MeterDays, Register, State, mpan_check_digit
-from store.writestore import Commit, Source
+from store.writing.quarantine import Rejected, RejectedGroup
+from store.writing.writestore import Commit, Source
 
 Reads = dict[tuple[str, str, int], int]  # (meter point, register, half-hour): energy
 

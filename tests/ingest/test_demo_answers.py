@@ -14,7 +14,7 @@ import pytest
 from ingest.demo import Planted, plant
 from ingest.synthetic import Home, Span, homes, span
 from ingest.synthetic import facts as said
-from store.access import decide
+from store.access.deciding import decide
 from store.grants import Grant, Question, Refused
 from store.initialising import initialise
 from store.parts import Store

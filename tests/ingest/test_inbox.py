@@ -30,7 +30,7 @@ from ingest.sources import csv
 from ingest.sources.layout import Layout
 from store.errors import CatalogueError, InputError
 from store.reads import Mpxn
-from store.writestore import Commit
+from store.writing.writestore import Commit
 from tests.ingest import messages
 from tests.ingest import test_signed_responses as signatures
 from tests.ingest.intake import LCL, START, Memory, at, household, lcl, written

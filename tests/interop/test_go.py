@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from store.copies import copies_in
-from store.notes import Signer
-from store.proof_files import ProofFile
-from store.seeking import entry_at, prove
+from store.proofs.copies import copies_in
+from store.proofs.notes import Signer
+from store.proofs.proof_files import ProofFile
+from store.proofs.seeking import entry_at, prove
 from tests.copies import LOG, WITNESS, Book, leaf_of
 from tests.golang import ask
 

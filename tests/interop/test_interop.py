@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from store.credentials import new_client
+from store.facts.credentials import new_client
 from store.initialising import initialise
 from store.settings import Settings
 from store.wiring import open_store

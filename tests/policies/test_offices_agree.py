@@ -8,9 +8,9 @@ from itertools import combinations
 import pytest
 
 from store.errors import RefusedError
-from store.offices import may
-from store.policy import load
-from store.stating import OTHERWISE, Speaker, basis_of
+from store.facts.stating import OTHERWISE, Speaker, basis_of
+from store.policy.offices import may
+from store.policy.policy_set import load
 
 POLICY = load()
 ACTIONS = ("request", "see", "grant", "reject", "withdraw", "remind")

@@ -16,18 +16,18 @@ import pytest
 from typer.testing import CliRunner
 
 import meterkeep
-from store import limit_rules, policy_check, retention_rules
-from store.access import decide
+from store.access.deciding import decide
 from store.errors import StoreError
 from store.grants import Grant, Question, Refused
 from store.grounds import FOREVER, Consent, Grounds, Party, Tenancy
 from store.initialising import initialise
-from store.offices import may
-from store.policy import WHOLE, Policy, load, parse, read
-from store.policy_check import Example, examples, findings
-from store.policy_matrix import generate, pairs
+from store.policy import limit_rules, policy_check, retention_rules
+from store.policy.cedar import REFUSED, Asked
+from store.policy.matrix import generate, pairs
+from store.policy.offices import may
+from store.policy.policy_check import Example, examples, findings
+from store.policy.policy_set import WHOLE, Policy, load, parse, read
 from store.reads import HALF_HOUR, Register, Window
-from store.rules import REFUSED, Asked
 from store.settings import Settings
 from store.wiring import open_store
 from tests.world import KNOWN

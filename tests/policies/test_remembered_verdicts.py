@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import rules
+from store.access.records import on_consent
 from store.grants import Question
 from store.grounds import FOREVER, Consent, Party, Tenancy
-from store.policy import load, parse, read
-from store.policy_check import examples
+from store.policy import cedar
+from store.policy.cedar import REFUSED, Asked
+from store.policy.policy_check import examples
+from store.policy.policy_set import load, parse, read
 from store.reads import HALF_HOUR, Mpxn, Register, Window
-from store.records import on_consent
-from store.rules import REFUSED, Asked
 
 POLICY = load()
 DAY = 86_400
@@ -39,13 +39,13 @@ def test_what_is_remembered_is_what_cedar_says() -> None:
 
 def test_an_equal_request_is_judged_once_and_another_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    cedar = rules.cedarpy.is_authorized_batch
+    judge = cedar.cedarpy.is_authorized_batch
 
     def counted(*arguments: Any) -> Any:
         asked.append(arguments)
-        return cedar(*arguments)
+        return judge(*arguments)
 
-    monkeypatch.setattr(rules.cedarpy, "is_authorized_batch", counted)
+    monkeypatch.setattr(cedar.cedarpy, "is_authorized_batch", counted)
     fresh, one = load(), consented()
     asked.clear()  # loading asks too
     assert fresh.rules.ask([one, one]) == fresh.rules.ask([one]) * 2
@@ -79,7 +79,7 @@ def test_what_could_not_be_judged_stays_refused() -> None:
 
 
 def test_no_more_verdicts_are_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "_MOST_KEPT", 8)
+    monkeypatch.setattr(cedar, "_MOST_KEPT", 8)
     fresh = load()
     for at in range(40):
         fresh.rules.ask([Asked(f"role {at}", "ask")])

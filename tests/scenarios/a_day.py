@@ -21,13 +21,13 @@ from joserfc.jwk import OKPKey
 from service import dpop
 from service.app import create_app
 from store import age
-from store.export_task import work
-from store.exporting import Exporting
-from store.facts import Supply
+from store.exports.runner import Exporting
+from store.exports.task import work
+from store.facts.door import Supply
 from store.grounds import FOREVER
 from store.parts import Store
 from store.reads import Mpxn, Window
-from store.writestore import Source
+from store.writing.writestore import Source
 from tests.service.conftest import URL, Party, StillClock, World, days_of
 from tests.store.exporting import Here
 from tests.world import mpan, settled

@@ -10,7 +10,7 @@ from datetime import date
 
 import pytest
 
-from store.facts import Supply
+from store.facts.door import Supply
 from store.grants import Refused
 from store.reads import DAY_SLOTS, Window, local_midnight
 from tests.world import ALL, DAY, World, days_of, mpan, window_of

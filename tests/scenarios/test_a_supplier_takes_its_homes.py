@@ -23,13 +23,13 @@ from ingest.pipeline import take
 from service.fetching import unpack
 from service.manifests import SECRET, public, sign
 from store.executors import Pool
-from store.exported import Export, part_name
-from store.local import SystemClock
-from store.log import canonical
-from store.manifest import file_name, manifest
+from store.exports.manifest import file_name, manifest
+from store.exports.workers import export_slice
+from store.keepers.local import SystemClock
+from store.log.writer import canonical
+from store.orders.exported import Export, part_name
 from store.reads import Mpxn, Window
 from store.settings import Settings
-from store.workers import export_slice
 from tests.ingest.intake import LCL
 from tests.store.exporting import Supplier
 from tests.world import World, mpan, opened

@@ -26,7 +26,7 @@ from store.parts import Store
 from store.reads import MISSING, MeterDays, Mpxn, Register, State, Window, day_of, local_midnight
 from store.settings import Settings
 from store.wiring import open_store
-from store.writestore import Source
+from store.writing.writestore import Source
 
 URL = "http://127.0.0.1:8700"
 HOME = Mpxn.parse("1200000000020")

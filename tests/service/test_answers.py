@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from store import tables
 from store.errors import CatalogueError, KekError, ObjectError, TamperedError
-from store.facts import Supply
+from store.facts.door import Supply
 from store.reads import Mpxn, Window
 
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]

@@ -18,11 +18,11 @@ from service.changing import KNOWN, question
 from service.shapes.changes import MOST_WINDOWS, encode
 from service.shapes.reply import Reply
 from store import tables
-from store.changes import Changed
 from store.errors import InputError
 from store.grounds import FOREVER
+from store.reading.changes import Changed
 from store.reads import LONDON, Mpxn, Register, Window, day_of, local_midnight, moment_of
-from store.writestore import Source
+from store.writing.writestore import Source
 from tests.service.conftest import days_of
 
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]

@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 
 from store import tables
 from store.grounds import FOREVER
-from store.merkle import leaf_hash
-from store.notes import Verifier
-from store.promises import Promise
-from store.proof_files import ProofFile
+from store.proofs.merkle import leaf_hash
+from store.proofs.notes import Verifier
+from store.proofs.promises import Promise
+from store.proofs.proof_files import ProofFile
+from store.proofs.verdicts import Trust
 from store.reads import Mpxn, Register, Window
-from store.verdicts import Trust
 from tests.service.conftest import HOME, OTHER, Caller, Party, World
 
 UNKNOWN = Mpxn.parse("1200000000030")

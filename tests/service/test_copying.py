@@ -9,12 +9,12 @@ import pytest
 
 from service.client import ServiceError
 from service.copying import Copied, Get, anybody, copy
-from store.copies import copies_in
 from store.errors import InputError, MeterkeepError
-from store.report import status_of
-from store.tiles import TILE_WIDTH
-from store.verdicts import Status, Trust
-from store.verifying import verify_all
+from store.proofs.copies import copies_in
+from store.proofs.report import status_of
+from store.proofs.tiles import TILE_WIDTH
+from store.proofs.verdicts import Status, Trust
+from store.proofs.verifying import verify_all
 from tests.copies import LOG, Book
 
 BOOK = Book.of(700)

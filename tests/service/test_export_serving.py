@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from store.facts import Supply
+from store.facts.door import Supply
 from store.grounds import FOREVER
 from store.reads import Mpxn, Window
 from store.settings import Settings

@@ -14,9 +14,9 @@ import pytest
 
 from service.manifests import verify
 from store import age
-from store.export_task import work
-from store.exporting import Exporting, expire
-from store.facts import Supply
+from store.exports.runner import Exporting, expire
+from store.exports.task import work
+from store.facts.door import Supply
 from store.grounds import FOREVER
 from store.reads import Mpxn, Window
 from tests.service.conftest import ENERGY, HOME, OTHER, Caller, World

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from service.app import create_app
-from store import limit_rules
-from store.limit_rules import Limit, LimitRules
+from store.policy import limit_rules
+from store.policy.limit_rules import Limit, LimitRules
 from tests.service import hostile
 from tests.service.conftest import Caller
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from store.reads import Mpxn
-from store.statements import Prepared
+from store.sql.statements import Prepared
 from tests.service.conftest import HOME, OTHER, Caller
 from tests.world import mpan
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from service.app import create_app
-from store import envelope, plans, readstore
+from store import envelope
 from store.errors import CatalogueError
-from store.log import _refusal
+from store.log.writer import _refusal
+from store.reading import plans, readstore
 
 ENERGY = b"54321"
 Calling = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]

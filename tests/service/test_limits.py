@@ -19,11 +19,12 @@ from service.gate import HOLD
 from service.identity import Principal
 from service.limits import LimitedError, Limits
 from service.strikes import Strikes
-from store import limit_rules, tables
+from store import tables
 from store.allowances import DAY, requests, volume
 from store.errors import StoreError
-from store.facts import Facts
-from store.limit_rules import Limit, LimitRules
+from store.facts.door import Facts
+from store.policy import limit_rules
+from store.policy.limit_rules import Limit, LimitRules
 from tests.service.conftest import Caller
 from tests.world import NOON, World
 
@@ -212,7 +213,7 @@ def test_the_installed_limits_are_understood() -> None:
     ],
 )
 def test_limits_that_are_not_understood_are_no_limits(change: tuple[str, str]) -> None:
-    text = (Path(limit_rules.__file__).parent.parent / "policies" / "limits.toml").read_text()
+    text = (Path(limit_rules.__file__).parents[2] / "policies" / "limits.toml").read_text()
     assert change[0] in text
     with pytest.raises(StoreError):
         limit_rules.parse(text.replace(*change, 1))

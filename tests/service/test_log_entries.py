@@ -22,9 +22,9 @@ from sqlalchemy import select, text
 from service.searching import parse
 from service.shapes.entries import CSV, PARQUET
 from store import tables
+from store.audit.index import LogIndex
+from store.audit.told import COLUMNS
 from store.errors import InputError
-from store.log_index import LogIndex
-from store.log_told import COLUMNS
 from store.reads import Mpxn
 from tests.service.conftest import ENERGY, HOME, OTHER, Caller, Party, World
 from tests.world import settled

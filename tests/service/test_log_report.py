@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 import meterkeep
 from store import tables
-from store.access_report import report
+from store.audit.access_report import report
 from store.errors import RefusedError
 from store.grants import Refused
 from tests.world import DAY, World, days_of, mpan, settled, window_of

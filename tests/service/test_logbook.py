@@ -20,13 +20,14 @@ from sqlalchemy import select
 from service.app import counting, keeping_up, timekeeping
 from service.shapes import json as shape
 from service.telemetry import Telemetry
-from store import policy_sets, tables
+from store import tables
 from store.errors import InputError, ObjectError, ProofError
-from store.merkle import leaf_hash, verify_inclusion
-from store.notes import Checkpoint, Verifier, open_note
-from store.pace import EVERY, MOST_WAIT
-from store.promises import Promise
-from store.tiles import decode_bundle
+from store.log.pace import EVERY, MOST_WAIT
+from store.policy import in_force
+from store.proofs.merkle import leaf_hash, verify_inclusion
+from store.proofs.notes import Checkpoint, Verifier, open_note
+from store.proofs.promises import Promise
+from store.proofs.tiles import decode_bundle
 from tests.service.conftest import Party
 from tests.world import settled
 
@@ -250,7 +251,7 @@ def test_a_step_of_the_wall_clock_neither_stops_answers_nor_lets_them_go_on(
 def test_each_change_of_the_policy_set_is_an_entry_and_no_change_is_none(world: Any) -> None:
     store = world.store
     told = [store.policy.digest, store.policy.digest, b"x" * 32, store.policy.digest]
-    noted = [policy_sets.note(store.database, store.log, store.clock, each) for each in told]
+    noted = [in_force.note(store.database, store.log, store.clock, each) for each in told]
     assert noted == [True, False, True, True]
     entries = details(world, "policy")
     assert [leaf["policy"] for leaf, _ in entries] == [told[0].hex(), told[2].hex(), told[3].hex()]

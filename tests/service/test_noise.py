@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from service.client import Client
-from store.credentials import new_client
+from store.facts.credentials import new_client
 from store.initialising import initialise
-from store.keepers import create_kek
-from store.policy import read
+from store.keepers.named import create_kek
+from store.policy.policy_set import read
 from store.settings import Settings
 from store.wiring import open_store
 from tests.served import HOME, filled, port_of_ours, serving

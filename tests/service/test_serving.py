@@ -22,7 +22,7 @@ from service import commands, server
 from store.errors import InputError, MeterkeepError, NotInitialisedError, RefusedError, StoreError
 from store.initialising import initialise
 from store.settings import Settings
-from store.timing_book import TimingBook
+from store.targets.timing_book import TimingBook
 from store.wiring import open_store
 from tests.served import ROOT, filled, port_of_ours, serving
 

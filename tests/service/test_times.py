@@ -15,12 +15,13 @@ from service.app import timekeeping
 from service.door import Door
 from service.telemetry import ASKED, Telemetry
 from service.times import FRESH
-from store import policy, tables
+from store import tables
 from store.errors import CatalogueError
+from store.policy import policy_set
 from store.reads import Mpxn
-from store.timekeeping import Tally
-from store.timing_book import TimingBook
-from store.timings import Kind, Spread
+from store.targets.timekeeping import Tally
+from store.targets.timing_book import TimingBook
+from store.targets.timings import Kind, Spread
 from tests.service.conftest import HOME, Caller, Party, World
 
 Calling = Callable[[Callable[[Caller], Coroutine[Any, Any, None]]], None]
@@ -113,13 +114,13 @@ def test_answers_refusals_and_failures_are_counted_apart_and_what_is_no_question
 )  # fmt: skip
 def test_what_became_of_a_request_is_told_by_its_status(status: int, outcome: str | None) -> None:
     """Who was told to wait was refused: it is no fault of ours, and no answer."""
-    tally = Tally(policy.load())
+    tally = Tally(policy_set.load())
     Telemetry(tally).timed(("4.8.1", "OU", 48), status, 0.01)
     assert [kind.outcome for kind in tally.take()] == ([] if outcome is None else [outcome])
 
 
 def test_an_answer_that_breaks_off_on_its_way_is_a_failure() -> None:
-    tally = Tally(policy.load())
+    tally = Tally(policy_set.load())
 
     async def breaking(scope: Any, _receive: Any, send: Any) -> None:
         scope[ASKED] = "4.8.1", "OU", 48

@@ -17,17 +17,17 @@ from typer.testing import CliRunner, Result
 import meterkeep
 from service.witness_server import create_app
 from service.witnessing import asking
-from store import merkle
-from store.copies import copies_in
 from store.errors import InputError, MeterkeepError
 from store.initialising import initialise
-from store.log import Entry, Kind
-from store.notes import Verifier, open_note
+from store.log.writer import Entry, Kind
+from store.proofs import merkle
+from store.proofs.copies import copies_in
+from store.proofs.notes import Verifier, open_note
+from store.proofs.submissions import SIZE_TYPE, Submission
+from store.proofs.verdicts import Status, Trust
+from store.proofs.verifying import verify_all
+from store.proofs.witness import Witness
 from store.settings import Settings
-from store.submissions import SIZE_TYPE, Submission
-from store.verdicts import Status, Trust
-from store.verifying import verify_all
-from store.witness import Witness
 from tests.copies import LOG, WITNESS, Book
 from tests.world import FakeClock, opened
 

@@ -12,18 +12,18 @@ import pytest
 
 from service.app import create_app
 from service.witnessing import REST, HttpWitnesses, Named, Policy, asking, load
-from store.copies import copies_in
 from store.errors import InputError, LogError, StoreError
 from store.initialising import initialise
-from store.log import Entry, Kind
-from store.merkle import consistency_proof
-from store.notes import Algorithm, Signer, Verifier, open_note
-from store.pace import MOST_WAIT, Pace
-from store.report import status_of
+from store.log.pace import MOST_WAIT, Pace
+from store.log.writer import Entry, Kind
+from store.proofs.copies import copies_in
+from store.proofs.merkle import consistency_proof
+from store.proofs.notes import Algorithm, Signer, Verifier, open_note
+from store.proofs.report import status_of
+from store.proofs.verdicts import Status, Trust
+from store.proofs.verifying import verify_all
+from store.proofs.witness import Witness
 from store.settings import Settings
-from store.verdicts import Status, Trust
-from store.verifying import verify_all
-from store.witness import Witness
 from tests.copies import LOG, Book, leaf_of
 from tests.world import FakeClock, World, opened
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store.hsm import Pkcs11Kek
+from store.keepers.hsm import Pkcs11Kek
 from tests.store.tokens import MODULES, PIN, Token
 
 

@@ -13,12 +13,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from store import age
-from store.export_task import Order, Report, work
-from store.exported import Export, part_name
-from store.exporting import Exporting
-from store.facts import Supply
-from store.manifest import manifest
-from store.ordering import Wanted, order
+from store.exports.manifest import manifest
+from store.exports.ordering import Wanted, order
+from store.exports.runner import Exporting
+from store.exports.task import Order, Report, work
+from store.facts.door import Supply
+from store.orders.exported import Export, part_name
 from store.reads import Mpxn, Window
 from tests.world import World
 

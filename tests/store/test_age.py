@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from store import age, tables
-from store.credentials import client_file, new_age_key, new_client
 from store.errors import InputError, TamperedError
+from store.facts.credentials import client_file, new_age_key, new_client
 from tests.world import World
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from store.allowances import MOST_SKEW, REQUESTS, VOLUME, Allowances
-from store.limit_rules import Limit
+from store.policy.limit_rules import Limit
 from tests.world import NOON, World
 
 SMALL = Limit(rate=2.0, burst=4, half_hours=1_000)

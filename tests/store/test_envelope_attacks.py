@@ -7,15 +7,15 @@ import struct
 import pytest
 
 from store import envelope
-from store.deks import Dek
 from store.envelope import BOX_SIZE, HEAD_SIZE
 from store.errors import InputError, KekError, MeterkeepError, TamperedError
 from store.grants import Part, Question
 from store.grounds import Party
-from store.quarantine import Rejected
+from store.keys.deks import Dek
 from store.reads import Mpxn, Window
 from store.settings import Settings
-from store.writestore import Source
+from store.writing.quarantine import Rejected
+from store.writing.writestore import Source
 from tests.world import DAY, KNOWN, days_of
 
 STORE, OTHER_STORE = b"s" * 16, b"S" * 16

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from store import export_planning
 from store.errors import InputError, StoreError
 from store.executors import Pool
-from store.local import SystemClock
-from store.running import child
+from store.exports import planning
+from store.exports.process import child
+from store.exports.workers import export_slice
+from store.keepers.local import SystemClock
 from store.settings import Settings
-from store.workers import export_slice
 from tests.faults.exports_worker import dying_slice
 from tests.faults.test_exports import SPAN, street, whole
 from tests.store.clusters import cluster_at
@@ -104,7 +104,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 def test_a_dask_cluster_makes_what_is_made_here(
     folder_settings: Settings, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_planning, "SMALLEST", 3)
+    monkeypatch.setattr(planning, "SMALLEST", 3)
     with opened(folder_settings, SystemClock()) as world, closing(Pool(cluster)) as pool:
         supplier = street(world)
         export = supplier.orders(SPAN)
@@ -118,7 +118,7 @@ def test_a_dask_cluster_makes_what_is_made_here(
 def test_a_worker_of_a_cluster_that_is_killed_costs_its_task_alone(
     folder_settings: Settings, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_planning, "SMALLEST", 3)
+    monkeypatch.setattr(planning, "SMALLEST", 3)
     (tmp_path / "died-2").touch()  # of two workers one dies, as it has put its parts
     with opened(folder_settings, SystemClock()) as world, closing(Pool(cluster)) as pool:
         supplier = street(world)

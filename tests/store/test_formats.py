@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import block, lake
+from store import block
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import InputError, MalformedMpxnError, MalformedReadError, StoreError
+from store.lake import parquet
+from store.lake.runs import RUN_SIZE, FoundRuns, Run, find_runs
 from store.ports import Range
 from store.reads import (
     DAY_SLOTS,
@@ -34,7 +36,6 @@ from store.reads import (
     month_of,
     mpan_check_digit,
 )
-from store.runs import RUN_SIZE, FoundRuns, Run, find_runs
 from tests.world import mpan
 
 # ---- block and states ------------------------------------------------------------------------
@@ -265,12 +266,12 @@ def find_run(page: bytes, subject: bytes) -> Run | None:
 # ---- files -----------------------------------------------------------------------------------
 
 
-def sealed(counts: list[int]) -> lake.Sealed:
+def sealed(counts: list[int]) -> parquet.Sealed:
     """Return runs of random boxes, one for each of ``counts``."""
     rows = sum(counts)
-    boxes = np.frombuffer(os.urandom(rows * BOX_SIZE), lake.BOX)
+    boxes = np.frombuffer(os.urandom(rows * BOX_SIZE), parquet.BOX)
     subjects = sorted({os.urandom(16) for _ in counts})
-    return lake.Sealed(subjects, counts, boxes.tobytes())
+    return parquet.Sealed(subjects, counts, boxes.tobytes())
 
 
 LAYOUTS = st.lists(st.integers(1, 1_000), min_size=1, max_size=60)
@@ -286,9 +287,9 @@ def test_arithmetic_finds_what_a_generic_reader_reads(counts: list[int]) -> None
     ("counts", "groups"),
     [
         ([1], 1),
-        ([lake.GROUP_ROWS], 1),
-        ([lake.GROUP_ROWS, 1], 2),
-        ([lake.GROUP_ROWS - 1, 2, lake.GROUP_ROWS], 3),
+        ([parquet.GROUP_ROWS], 1),
+        ([parquet.GROUP_ROWS, 1], 2),
+        ([parquet.GROUP_ROWS - 1, 2, parquet.GROUP_ROWS], 3),
         ([400] * 90, 3),
     ],
 )
@@ -298,16 +299,16 @@ def test_arithmetic_holds_across_row_groups(counts: list[int], groups: int) -> N
 
 def check_arithmetic(counts: list[int], groups: int | None) -> None:
     rows = sealed(counts)
-    new = lake.build(Register.GAS_IMPORT, 24_306, 1, 7, rows)
+    new = parquet.build(Register.GAS_IMPORT, 24_306, 1, 7, rows)
     body = bytes(new.body)
     file = pq.ParquetFile(pa.BufferReader(body))
     assert groups is None or file.num_row_groups == groups
     assert max(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)) <= 16_384
     table = file.read()
     generic = table.column("box").to_pylist()
-    assert b"".join(generic) == rows.boxes == lake.read_boxes(body)
+    assert b"".join(generic) == rows.boxes == parquet.read_boxes(body)
     assert {len(box) for box in generic} == {BOX_SIZE}
-    boxes = np.frombuffer(rows.boxes, lake.BOX)
+    boxes = np.frombuffer(rows.boxes, parquet.BOX)
     assert np.array_equal(table.column("day").cast("int32").to_numpy(), boxes["day"])
     assert np.array_equal(table.column("batch").to_numpy(), boxes["batch"])
     assert b"".join(table.column("states").to_pylist()) == boxes["states"].tobytes()
@@ -356,10 +357,10 @@ def refusal_of(rows: int, how: dict[str, object]) -> str:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table([column], schema=schema), sink, row_group_size=rows, **how)
     with pytest.raises(StoreError) as refused:
-        lake.box_starts(sink.getvalue(), [(0, rows)])
+        parquet.box_starts(sink.getvalue(), [(0, rows)])
     return refused.value.code
 
 
 def test_one_subject_with_more_rows_than_a_row_group_is_refused() -> None:
     with pytest.raises(StoreError):
-        lake.build(Register.ACTIVE_IMPORT, 24_306, 0, 1, sealed([lake.GROUP_ROWS + 1]))
+        parquet.build(Register.ACTIVE_IMPORT, 24_306, 0, 1, sealed([parquet.GROUP_ROWS + 1]))

@@ -6,10 +6,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from store import migrate, tables
-from store.database import Database
+from store import tables
 from store.errors import NotInitialisedError, StoreError
 from store.settings import Settings
+from store.sql import migrate
+from store.sql.database import Database
 
 
 @pytest.fixture

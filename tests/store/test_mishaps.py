@@ -22,8 +22,7 @@ from botocore.config import Config
 from sqlalchemy import create_engine, text, update
 from sqlalchemy.engine import make_url
 
-from store import aws as aws_keepers
-from store import database, tables
+from store import tables
 from store.errors import (
     CatalogueError,
     InputError,
@@ -37,10 +36,12 @@ from store.errors import (
 )
 from store.grants import Refused
 from store.initialising import initialise
-from store.log import Entry, Kind
-from store.quarantine import Rejected
+from store.keepers import aws as aws_keepers
+from store.log.writer import Entry, Kind
 from store.reads import Mpxn
 from store.settings import Settings
+from store.sql import database
+from store.writing.quarantine import Rejected
 from tests.world import DAY, KNOWN, FakeClock, Watched, World, days_of, mpan, opened, window_of
 from tests.world import watched as watch
 

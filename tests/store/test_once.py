@@ -10,14 +10,15 @@ import orjson
 import pytest
 from sqlalchemy import insert, select
 
-from store import migrate, tables
-from store.database import Database
+from store import tables
 from store.errors import InputError
 from store.initialising import initialise
-from store.log import ALIKE, Entry, Kind
+from store.log.writer import ALIKE, Entry, Kind
 from store.once import Use, first
 from store.parts import Store
 from store.settings import Settings
+from store.sql import migrate
+from store.sql.database import Database
 from store.wiring import open_store
 from tests.world import World
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import InputError
+from store.reading.sampled import by_months
 from store.reads import LONDON, Window, local_midnight, moment_of
-from store.sampled import by_months
 from store.sampling import MOST_A_YEAR, Sample
 
 SUBJECT = bytes(range(16))

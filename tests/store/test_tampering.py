@@ -17,12 +17,12 @@ import pytest
 from sqlalchemy import select, update
 
 from store import envelope, tables
-from store.bucket_keys import bucket_of
 from store.envelope import BOX_SIZE, run_digest
 from store.errors import KekError, ObjectError, TamperedError
-from store.local import FileKek
+from store.keepers.local import FileKek
+from store.keys.bucket_keys import bucket_of
+from store.lake.runs import RUN_SIZE, Run
 from store.reads import Register, Window
-from store.runs import RUN_SIZE, Run
 from store.settings import Settings
 from tests.world import DAY, World, days_of, mpan, opened, several, window_of
 

@@ -24,21 +24,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from sqlalchemy import select
 
-from store import block, envelope, lake, log, sealed_names, tables, tiles
-from store.bucket_keys import bucket_of
-from store.deks import Dek
-from store.export_grounds import meter_leaf
-from store.local import FileKek
-from store.marks import Marks
-from store.notes import Algorithm, Signer, Verifier, open_note, sign_note
-from store.promises import Promise, promised
-from store.proof_files import ProofFile
-from store.quarantine import Quarantine
+from store import block, envelope, tables
+from store.facts.marks import Marks
+from store.keepers.local import FileKek
+from store.keys import sealed_names
+from store.keys.bucket_keys import bucket_of
+from store.keys.deks import Dek
+from store.keys.tags import renamed
+from store.lake import parquet
+from store.lake.runs import Run, rows_digest
+from store.log import writer
+from store.orders.export_grounds import meter_leaf
+from store.proofs import tiles
+from store.proofs.notes import Algorithm, Signer, Verifier, open_note, sign_note
+from store.proofs.promises import Promise, promised
+from store.proofs.proof_files import ProofFile
+from store.proofs.submissions import Submission
 from store.reads import Mpxn, Window, day_of
-from store.runs import Run, rows_digest
 from store.sampling import Sample
-from store.submissions import Submission
-from store.tags import renamed
+from store.writing.quarantine import Quarantine
 from tests.world import World
 
 FOLDER = Path(__file__).parents[1] / "vectors"
@@ -328,7 +332,7 @@ class Ours:
         return envelope.row_aad(said["store"], said["register"], said["subject"]) + self._head(said)
 
     def _head(self, said: Said) -> bytes:
-        head = np.zeros(1, lake.HEAD)
+        head = np.zeros(1, parquet.HEAD)
         head["day"], head["batch"], head["dek"] = said["day"], said["batch"], said["number"]
         head["states"] = np.frombuffer(said["states"], np.uint8)
         return head.tobytes()
@@ -349,16 +353,16 @@ class Ours:
 
     def leaf(self, said: Said) -> bytes:
         told = said["entry_values"]
-        entry = log.Entry(
-            log.Kind(told["kind"]), told["action"], told["party"], told["decision"],
+        entry = writer.Entry(
+            writer.Kind(told["kind"]), told["action"], told["party"], told["decision"],
             bytes.fromhex(told["policy"]), json.loads(said["plain"]),
         )  # fmt: skip
-        detail = log.canonical(entry.detail)
+        detail = writer.canonical(entry.detail)
         assert detail == said["plain"].encode()
-        return log.encode(entry, said["identity"], said["at"] / 1000, said["key"], detail)
+        return writer.encode(entry, said["identity"], said["at"] / 1000, said["key"], detail)
 
     def commitment(self, said: Said) -> bytes:
-        return log.commitment(said["key"], said["plain"].encode())
+        return writer.commitment(said["key"], said["plain"].encode())
 
     def bucket(self, said: Said) -> bytes:
         keys, path = self.world.store.keys, self.folder / "fixed.kek"

@@ -1,0 +1,1 @@
+"""What meters lack, and which service requests fill it."""

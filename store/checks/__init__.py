@@ -1,0 +1,1 @@
+"""The store held against itself and against its log. Nothing is mended."""

@@ -1,0 +1,1 @@
+"""The commands that keep a store: an argument parser and ten lines each."""

@@ -1,0 +1,1 @@
+"""Exports made: decided, planned, opened by workers, published."""

@@ -1,0 +1,1 @@
+"""The key register: KEK, bucket keys, DEKs, secrets, and names of meter points."""

@@ -1,0 +1,1 @@
+"""The policy set as it is read: Cedar, the matrix, and rules of limits, times and lives."""

@@ -1,0 +1,1 @@
+"""What an outsider can check of a log: trees, notes, tiles, proofs, witnesses. Pure."""

@@ -1,0 +1,1 @@
+"""New keys for old, and rows that become another customer's."""

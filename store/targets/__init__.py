@@ -1,0 +1,1 @@
+"""Response times: what is promised, what was measured, what it would take."""
