@@ -155,6 +155,7 @@ def party_key(
     name: Annotated[str, typer.Argument(help="What the party is called.")],
     out: Annotated[Path | None, typer.Option(help="Where a fresh identity goes.")] = None,
     age: Annotated[str | None, typer.Option("--recipient", help="Or one of theirs: age1..")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """State the age key that a party's exports are sealed to from now on."""
     if (out is None) == (age is None):
@@ -166,7 +167,8 @@ def party_key(
     elif out is not None:
         with client_file(out) as keep, open_store(settings) as store:
             keep(new_age_key(store.facts, name))
-    say(f"exports of {name} are sealed to the new key from now on", None, as_json=False)
+    said = {"party": name, "identity": None if out is None else str(out)}
+    say(f"exports of {name} are sealed to the new key from now on", said, as_json=as_json)
 
 
 def _question(

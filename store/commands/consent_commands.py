@@ -111,11 +111,11 @@ def consent_grant(
 
 
 @consent_app.command("reject")
-def consent_reject(identity: Identity) -> None:
+def consent_reject(identity: Identity, as_json: AsJson = False) -> None:
     """State that the customer said no to a request."""
     with open_store(Settings.from_environment()) as store:
         store.facts.lives.reject(identity)
-    say("rejected", None, as_json=False)
+    say("rejected", {"id": identity, "state": "rejected"}, as_json=as_json)
 
 
 @consent_app.command("withdraw")
@@ -124,19 +124,21 @@ def consent_withdraw(
     given_up: Annotated[
         bool, typer.Option("--given-up", help="By the party itself, not by the customer.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """State that the customer withdrew; holds on the next request."""
     with open_store(Settings.from_environment()) as store:
         store.facts.lives.withdraw(identity, given_up=given_up)
-    say("terminated" if given_up else "withdrawn", None, as_json=False)
+    state = "terminated" if given_up else "withdrawn"
+    say(state, {"id": identity, "state": state}, as_json=as_json)
 
 
 @consent_app.command("remind")
-def consent_remind(identity: Identity) -> None:
+def consent_remind(identity: Identity, as_json: AsJson = False) -> None:
     """State that the customer was reminded; the next reminder is due in a year."""
     with open_store(Settings.from_environment()) as store:
         store.facts.lives.remind(identity)
-    say("reminded", None, as_json=False)
+    say("reminded", {"id": identity, "state": "granted"}, as_json=as_json)
 
 
 @consent_app.command("list")

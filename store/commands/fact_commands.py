@@ -156,9 +156,11 @@ def supply_notice(
     granularity: str = "P1D",
     mpxn: MpxnArgument = None,
     mpxn_file: MpxnFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """State that the supplier gave notice of finer reads."""
-    _choose("notice", party, granularity, mpxn, mpxn_file)
+    told = _choose("notice", party, granularity, mpxn, mpxn_file)
+    say("notice", told, as_json=as_json)
 
 
 @supply_app.command("opt-out")
@@ -167,9 +169,11 @@ def supply_opt_out(
     granularity: str = "P1D",
     mpxn: MpxnArgument = None,
     mpxn_file: MpxnFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """State that the customer said no."""
-    _choose("opt-out", party, granularity, mpxn, mpxn_file)
+    told = _choose("opt-out", party, granularity, mpxn, mpxn_file)
+    say("opt-out", told, as_json=as_json)
 
 
 @supply_app.command("opt-in")
@@ -178,16 +182,21 @@ def supply_opt_in(
     granularity: str = "PT30M",
     mpxn: MpxnArgument = None,
     mpxn_file: MpxnFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """State that the customer said yes."""
-    _choose("opt-in", party, granularity, mpxn, mpxn_file)
+    told = _choose("opt-in", party, granularity, mpxn, mpxn_file)
+    say("opt-in", told, as_json=as_json)
 
 
-def _choose(choice: str, party: str, granularity: str, mpxn: str | None, file: Path | None) -> None:
+def _choose(
+    choice: str, party: str, granularity: str, mpxn: str | None, file: Path | None
+) -> dict[str, str]:
+    """State a choice; returns what programs are told of it."""
     with open_store(Settings.from_environment()) as store:
         code = store.facts.party_named(party)
         store.facts.choose(meter_point(mpxn, file), code, granularity, choice)
-    say(choice, None, as_json=False)
+    return {"choice": choice, "granularity": granularity, "party": code}
 
 
 def _told(half_hour: int) -> str:
