@@ -17,21 +17,10 @@ import binascii
 import re
 from collections.abc import Iterator
 from typing import Any
-from xml.sax.handler import ContentHandler  # the callbacks alone: defusedxml parses
 
 from ingest.reasons import Reason
-from ingest.sources import payloads
-from ingest.sources.documents import (
-    BLOCK,
-    MOST_DEPTH,
-    MOST_TEXT,
-    malformed,
-    parsed,
-    too_deep,
-    too_long,
-    two,
-    wrong,
-)
+from ingest.sources import documents, payloads
+from ingest.sources.documents import BLOCK, MOST_TEXT, malformed, parsed, two, wrong
 from ingest.sources.files import look
 from ingest.sources.frames import MOST_BYTES, Frame
 from ingest.sources.gbcs import framed
@@ -57,33 +46,23 @@ _ID = re.compile(
 )
 
 
-class Walk(ContentHandler):
-    """Hears the parts of one document and keeps the texts that matter.
+class Walk(documents.Walk):
+    """Hears one response and keeps the texts that matter.
 
     Attributes:
         texts: By their place.
-        heard: How many parts were heard.
     """
+
+    namespace = NAMESPACE
+    leaves = "an identifier or a payload"
 
     def __init__(self) -> None:
         super().__init__()
         self.texts: dict[Place, str] = {}
-        self.heard = 0
-        self._at: list[str] = []
         self._bodies = 0
-        self._leaf: Place | None = None
-        self._pieces: list[str] = []
-        self._size = 0
 
-    def startElementNS(self, name: Any, qname: Any, attrs: Any) -> None:  # noqa: N802, ARG002
+    def begun(self, attrs: Any) -> None:  # noqa: ARG002
         """Hear that an element begins."""
-        self.heard += 1
-        if self._leaf is not None:
-            raise malformed("an element stands inside an identifier or a payload")
-        if len(self._at) == MOST_DEPTH:
-            raise too_deep()
-        namespace, local = name
-        self._at.append(local if namespace == NAMESPACE else "")  # of another namespace: no name
         at = tuple(self._at)
         if at[0] != "Response":
             raise wrong("the root is no Response of the DCC's ServiceUserGateway")
@@ -93,25 +72,11 @@ class Walk(ContentHandler):
         if at[:-1] == _BODY and at != _MESSAGE:
             raise _no_response(at[-1])
         if at in _MOST:
-            self._leaf, self._pieces, self._size = at, [], 0
+            self.want(at, _MOST[at])
 
-    def characters(self, content: str) -> None:
-        """Hear a piece of text."""
-        self.heard += 1
-        if self._leaf is None:
-            return
-        self._pieces.append(content)
-        self._size += len(content)
-        if self._size > _MOST[self._leaf]:
-            raise too_long(_MOST[self._leaf])
-
-    def endElementNS(self, name: Any, qname: Any) -> None:  # noqa: N802, ARG002
-        """Hear that an element ends."""
-        self.heard += 1
-        if self._leaf is not None:
-            self.texts[self._leaf] = "".join(self._pieces)
-            self._leaf = None
-        self._at.pop()
+    def take(self, leaf: Place, text: str) -> None:
+        """Hear a text that matters."""
+        self.texts[leaf] = text
 
 
 def read(data: bytes, proof: Proof | None, signer: Signer | None = None) -> Said:

@@ -10,17 +10,9 @@ validates may lack anything: what an entry must have and has not becomes a line 
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.handler import ContentHandler  # the callbacks alone: defusedxml parses
 
-from ingest.sources.documents import (
-    MOST_DEPTH,
-    MOST_TEXT,
-    malformed,
-    too_deep,
-    too_long,
-    two,
-    wrong,
-)
+from ingest.sources import documents
+from ingest.sources.documents import two, wrong
 from ingest.sources.response_lines import line
 from ingest.sources.variants import (
     ELECTRICITY,
@@ -47,43 +39,34 @@ _ONCE = {_HEADER, _DEVICE, _SRV, *(_DATA[:depth] for depth in range(2, len(_DATA
 _YES = ("true", "1", None)  # xs:boolean; nearly all responses leave MessageSuccess out
 
 
-class Walk(ContentHandler):
+class Walk(documents.Walk):
     """Hears the parts of one document and says what they mean.
 
     Attributes:
         kept: The variant, once its element began; None before, and where the response has no data.
         failed: Whether the response says of itself that it failed.
         lines: The lines found since somebody took them: ``time,value,unit,register``.
-        heard: How many parts were heard; a tag without end is none.
 
     Raises:
         InputError: From any part: ``wrong_profile``, ``srv_not_kept``, ``srv_disagrees``,
             ``two_responses``, ``too_deep``, ``text_too_long``, ``malformed_response``.
     """
 
+    namespace = NAMESPACE
+    leaves = "a time or a value"
+
     def __init__(self) -> None:
         super().__init__()
         self.kept: Kept | None = None
         self.failed = False
-        self.heard = 0
         self.lines: list[bytes] = []
-        self._at: list[str] = []
         self._once: set[Place] = set()
         self._header: dict[Place, str] = {}
         self._entry: dict[Place, str] = {}
         self._twice: list[str] = []
-        self._leaf: Place | None = None
-        self._text: list[str] = []
 
-    def startElementNS(self, name: Any, qname: Any, attrs: Any) -> None:  # noqa: N802, ARG002
+    def begun(self, attrs: Any) -> None:
         """Hear that an element begins."""
-        self.heard += 1
-        if self._leaf is not None:
-            raise malformed("an element stands inside a time or a value")
-        if len(self._at) == MOST_DEPTH:
-            raise too_deep()
-        namespace, local = name
-        self._at.append(local if namespace == NAMESPACE else "")  # of another namespace: no name
         depth = len(self._at)
         if depth > _ENTRY_DEPTH:
             self._in_entry()
@@ -94,24 +77,10 @@ class Walk(ContentHandler):
         else:
             self._outside()
 
-    def characters(self, content: str) -> None:
-        """Hear a piece of text."""
-        self.heard += 1
-        if self._leaf is None:
-            return
-        self._text.append(content)
-        if sum(map(len, self._text)) > MOST_TEXT:
-            raise too_long(MOST_TEXT)
-
-    def endElementNS(self, name: Any, qname: Any) -> None:  # noqa: N802, ARG002
-        """Hear that an element ends."""
-        self.heard += 1
-        if self._leaf is not None:
-            self._keep(self._leaf, "".join(self._text).strip())
-            self._leaf = None
-        elif len(self._at) == _ENTRY_DEPTH and self._is_entry():
+    def ended(self) -> None:
+        """Hear that an element ends; an entry has said all then."""
+        if len(self._at) == _ENTRY_DEPTH and self._is_entry():
             self._tell_entry()
-        self._at.pop()
 
     def endDocument(self) -> None:  # noqa: N802
         """Hear that all is well-formed. A response without data has told nothing."""
@@ -129,7 +98,7 @@ class Walk(ContentHandler):
                 raise two()
             self._once.add(at)
         if at in (_DEVICE, _SRV):
-            self._begin(at)
+            self.want(at)
 
     def _response(self, attrs: Any) -> None:
         if tuple(self._at[:-1]) != _DATA:
@@ -158,14 +127,13 @@ class Walk(ContentHandler):
             return
         below = tuple(self._at[_ENTRY_DEPTH:])
         if below == TIME or below in self.kept.values:
-            self._begin(below)
+            self.want(below)
         elif below in (ELECTRICITY, GAS):
             self._entry.setdefault(below, "")
 
-    def _begin(self, leaf: Place) -> None:
-        self._leaf, self._text = leaf, []
-
-    def _keep(self, leaf: Place, text: str) -> None:
+    def take(self, leaf: Place, text: str) -> None:
+        """Hear a time, a value or a word of the header."""
+        text = text.strip()
         if leaf in (_DEVICE, _SRV):
             self._header[leaf] = text
         elif leaf in self._entry:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ingest.pipeline import UnfitError
 from ingest.results import Fate
 from ingest.sources import mmc
-from ingest.sources.responses import MOST_DEPTH
+from ingest.sources.documents import MOST_DEPTH
 from store.errors import InputError
 from tests.ingest import responses
 from tests.ingest.intake import Memory, taken, written
