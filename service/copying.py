@@ -21,7 +21,7 @@ import httpx
 from service.client import PATIENCE, Client, ServiceError
 from store.errors import InputError
 from store.proofs.copies import CHECKPOINT
-from store.proofs.notes import Checkpoint, split_note
+from store.proofs.notes import Checkpoint
 from store.proofs.tiles import TILE_WIDTH, Tile, due
 
 MOST_BYTES = 17_000_000  # of one file: 256 leaves of 65,535 bytes
@@ -111,7 +111,7 @@ def _year(
     folder: Path, year: int, note: bytes, get: Get, entries: Get | None,
     progress: Callable[[int, int], None],
 ) -> Copied:  # fmt: skip
-    size = Checkpoint.parse(split_note(note)[0]).size
+    size = Checkpoint.claimed(note).size
     if size >= MOST_ENTRIES:
         raise ServiceError("a log of so many entries is none")
     files = due(0, size)
@@ -142,7 +142,7 @@ def _keep_checkpoint(folder: Path, note: bytes) -> None:
     try:
         before = path.read_bytes() if path.exists() else note
         if before != note:
-            size = Checkpoint.parse(split_note(before)[0]).size
+            size = Checkpoint.claimed(before).size
             path.replace(folder / f"{CHECKPOINT}.{size}")
     except OSError as error:
         raise InputError(f"the copy cannot be written: {error.strerror}") from None

@@ -17,7 +17,7 @@ from store.errors import CommitConflictError, InputError, ProofError
 from store.log.clock import year_of
 from store.parts import Store
 from store.proofs.copies import Copy, ObjectsCopy, copies_in
-from store.proofs.notes import Checkpoint, Verifier, split_note
+from store.proofs.notes import Checkpoint, Verifier
 from store.proofs.promises import Promise
 from store.proofs.proof_files import ProofFile
 from store.proofs.report import as_json, lines, status_of
@@ -125,8 +125,8 @@ def log_sequence(json_: AsJson = False) -> None:
         store.sequencer.check()
         if not store.sequencer.run():
             raise CommitConflictError("another process is at it: run it again in ten seconds")
-        text, _ = split_note(store.tree.checkpoint())
-    found = Checkpoint.parse(text)
+        note = store.tree.checkpoint()
+    found = Checkpoint.claimed(note)
     said = {"origin": found.origin, "size": found.size, "root": found.root.hex()}
     say(f"{found.size:,} entries in {found.origin}", said, as_json=json_)
 

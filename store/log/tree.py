@@ -21,7 +21,7 @@ from store.log.shelf import Shelf
 from store.log.signing_keys import LogKeys, signers_of
 from store.log.writer import EntryId
 from store.proofs.merkle import inclusion_proof, leaf_hash
-from store.proofs.notes import Checkpoint, Signer, split_note
+from store.proofs.notes import Checkpoint, Signer
 from store.proofs.promises import promised, written
 from store.proofs.proof_files import ProofFile
 from store.proofs.tiles import Hashes, Tile, parse_path
@@ -108,7 +108,7 @@ class Tree:
         """
         shelf = Shelf(self._objects, shard)
         note = shelf.checkpoint()
-        if note is None or not 0 <= position < (size := _size_in(note)):
+        if note is None or not 0 <= position < (size := Checkpoint.claimed(note).size):
             raise InputError("the entry stands under no checkpoint yet", code="not_yet")
         return inclusion_proof(position, size, Hashes(size, shelf.tile)), note
 
@@ -182,11 +182,7 @@ def _placed(row: Sequence[Any] | None) -> tuple[int, int, str] | None:
 def _size(shelf: Shelf) -> int:
     """Return how many leaves stand under a year's checkpoint; 0 where there is none."""
     note = shelf.checkpoint()
-    return 0 if note is None else _size_in(note)
-
-
-def _size_in(note: bytes) -> int:
-    return Checkpoint.parse(split_note(note)[0]).size
+    return 0 if note is None else Checkpoint.claimed(note).size
 
 
 def _is_within(tile: Tile, size: int) -> bool:

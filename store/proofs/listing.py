@@ -15,7 +15,7 @@ import orjson
 
 from store.errors import ObjectError
 from store.proofs.copies import CHECKPOINT, Copy, leaves_in
-from store.proofs.notes import Checkpoint, split_note
+from store.proofs.notes import Checkpoint
 from store.proofs.tiles import TILE_WIDTH, width_at
 
 
@@ -64,7 +64,7 @@ def listed(copies: Mapping[int, Copy], sought: Sought) -> Iterator[Listed]:
         note = copy.find(CHECKPOINT)
         if note is None:
             raise ObjectError("this copy has no checkpoint")
-        found = Checkpoint.parse(split_note(note)[0])
+        found = Checkpoint.claimed(note)
         year = int(found.origin.rpartition("/")[2])
         for index in range(-(-found.size // TILE_WIDTH)):
             leaves = leaves_in(copy, index, width_at(None, index, found.size))

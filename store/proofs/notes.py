@@ -253,6 +253,15 @@ class Checkpoint:
         checkpoint.text()
         return checkpoint
 
+    @classmethod
+    def claimed(cls, note: bytes) -> Checkpoint:
+        """Return the checkpoint that a signed note claims; no signature of it is looked at.
+
+        Raises:
+            ProofError: It is no note, or none of a checkpoint.
+        """
+        return cls.parse(split_note(note)[0])
+
 
 def sign_note(text: str, signers: Sequence[Signer]) -> bytes:
     """Return ``text`` signed by each of ``signers``, as UTF-8."""

@@ -11,7 +11,7 @@ import orjson
 from store.errors import InputError, ObjectError, ProofError
 from store.proofs.copies import CHECKPOINT, Copy, leaves_in, needed
 from store.proofs.merkle import inclusion_proof
-from store.proofs.notes import Checkpoint, split_note
+from store.proofs.notes import Checkpoint
 from store.proofs.proof_files import ProofFile
 from store.proofs.tiles import TILE_WIDTH, Hashes, width_at
 
@@ -106,4 +106,4 @@ def _checkpoint(copy: Copy) -> tuple[bytes, Checkpoint]:
     note = copy.find(CHECKPOINT)
     if note is None:
         raise ObjectError("this copy has no checkpoint")
-    return note, Checkpoint.parse(split_note(note)[0])
+    return note, Checkpoint.claimed(note)

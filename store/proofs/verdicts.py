@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from store.errors import ProofError
-from store.proofs.notes import Algorithm, Checkpoint, Verifier, open_note, split_note
+from store.proofs.notes import Algorithm, Checkpoint, Verifier, open_note
 from store.proofs.walked import Finding, Walked
 
 _YEAR = re.compile(r"(?P<log>.+/)[0-9]{4}", re.ASCII)
@@ -125,7 +125,7 @@ def opened(note: bytes, trust: Trust) -> tuple[Checkpoint, list[str]]:
         ProofError: No key is known for the log that it names (``no_key``), it is no checkpoint, or
             a signature does not hold.
     """
-    claimed = Checkpoint.parse(split_note(note)[0])
+    claimed = Checkpoint.claimed(note)
     keys = trust.of(claimed.origin)
     if not keys:
         raise ProofError(f"no key is known for {claimed.origin!r}: give it", code=NO_KEY)

@@ -123,7 +123,7 @@ class Witness:
     def _read(self, body: bytes) -> tuple[Submission, list[Verifier]]:
         try:
             asked = Submission.decode(body)
-            claimed = Checkpoint.parse(split_note(asked.note)[0])
+            claimed = Checkpoint.claimed(asked.note)
         except ProofError as error:
             raise _NoError(400, f"{error}\n") from None
         keys = self._logs.of(claimed.origin)
