@@ -11,14 +11,14 @@ erased     its customer was erased: never asked
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from store.backfill.filling import Request, Turn, requests, stretches, turns
 from store.backfill.lacking import TOGETHER, Home, Kept, Lacking
 from store.reads import HALF_HOUR, Register, Window, moment_of
+from store.sql.statements import portions
 
 if TYPE_CHECKING:
     from store.policy.response_rules import MeterModel
@@ -137,7 +137,7 @@ def made(wish: Wish, lacking: Lacking, asked: Iterable[Asked]) -> Plan:
         TamperedError: Rows are not what was committed.
     """
     plan, found = Plan(wish), list[Request]()
-    for some in _portions(asked):
+    for some in portions(asked, TOGETHER):
         kept = _kept(wish, lacking, some)
         for one in some:
             _add(plan, found, one, kept.get(one.home.subject) if one.home else None)
@@ -172,12 +172,6 @@ def assumptions(wish: Wish) -> list[str]:
 def told(half_hour: int) -> str:
     """Return a half-hour's beginning, RFC 3339."""
     return moment_of(half_hour).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _portions(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
-    rest = iter(asked)
-    while some := list(islice(rest, TOGETHER)):
-        yield some
 
 
 def _kept(wish: Wish, lacking: Lacking, some: Sequence[Asked]) -> Mapping[bytes | None, Kept]:
