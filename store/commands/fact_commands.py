@@ -159,8 +159,7 @@ def supply_notice(
     as_json: AsJson = False,
 ) -> None:
     """State that the supplier gave notice of finer reads."""
-    told = _choose("notice", party, granularity, mpxn, mpxn_file)
-    say("notice", told, as_json=as_json)
+    _choose("notice", party, granularity, mpxn, mpxn_file, as_json=as_json)
 
 
 @supply_app.command("opt-out")
@@ -172,8 +171,7 @@ def supply_opt_out(
     as_json: AsJson = False,
 ) -> None:
     """State that the customer said no."""
-    told = _choose("opt-out", party, granularity, mpxn, mpxn_file)
-    say("opt-out", told, as_json=as_json)
+    _choose("opt-out", party, granularity, mpxn, mpxn_file, as_json=as_json)
 
 
 @supply_app.command("opt-in")
@@ -185,18 +183,16 @@ def supply_opt_in(
     as_json: AsJson = False,
 ) -> None:
     """State that the customer said yes."""
-    told = _choose("opt-in", party, granularity, mpxn, mpxn_file)
-    say("opt-in", told, as_json=as_json)
+    _choose("opt-in", party, granularity, mpxn, mpxn_file, as_json=as_json)
 
 
 def _choose(
-    choice: str, party: str, granularity: str, mpxn: str | None, file: Path | None
-) -> dict[str, str]:
-    """State a choice; returns what programs are told of it."""
+    choice: str, party: str, granularity: str, mpxn: str | None, file: Path | None, *, as_json: bool
+) -> None:
     with open_store(Settings.from_environment()) as store:
         code = store.facts.party_named(party)
         store.facts.choose(meter_point(mpxn, file), code, granularity, choice)
-    return {"choice": choice, "granularity": granularity, "party": code}
+    say(choice, {"choice": choice, "granularity": granularity, "party": code}, as_json=as_json)
 
 
 def _told(half_hour: int) -> str:
